@@ -1,0 +1,1 @@
+"""A party: a data holder with its own machine, keys, data directory and ledger."""

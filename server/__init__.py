@@ -1,0 +1,1 @@
+"""The coordinator, the command line, and the limit service."""

@@ -1,0 +1,1 @@
+"""What all parties must agree on; no socket, file or clock."""

@@ -1,0 +1,176 @@
+"""One tree of errors: every failure has a code, an exit status and an HTTP status.
+
+::
+
+    ConfideError
+    ├── UsageError            2 / 400   the call or the configuration is wrong
+    │   └── ConfigError       2 / 400   a configuration file, all findings at once
+    ├── DataError             1 / 422   a holder's data breaks the contract
+    │   └── ContractChanged   1 / 409   the contract is not the one the card was trained on
+    ├── EnvironmentFault      3 / 503   a file, port, disk or party that is not there
+    │   └── PartyLost         3 / 503   a party died, or did not answer before its deadline
+    ├── Refused               4 / 403   a privacy or security rule says no
+    │   ├── BadPeer           4 / 403   what a peer sent is forged, malformed or out of order
+    │   ├── FloorBroken       4 / 403   too few people behind a statistic
+    │   └── BudgetSpent       4 / 403   a statistic was opened as often as the ledger allows
+    ├── RunFailed             1 / 500   a party reported an error; it is named, its text is carried
+    └── Interrupted         130 / 499   stopped by the user
+
+The message names the file, field or party and says what to do. It never holds a data row, an id of
+a customer or a key. `exit_status` and `http_status` are properties of the class, so the command line
+and the service cannot drift apart; `docs/exit-codes.md` is checked against this tree.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ConfideError(Exception):
+    """Root of all errors that confide raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong: names the file, field or party.
+    hint : str, optional
+        What to do about it.
+    party : str, optional
+        The party at which it happened, where that is not the reader's own.
+
+    Attributes
+    ----------
+    code : str
+        Kebab-case name, stable across versions.
+    exit_status : int
+        Exit status of the command line.
+    http_status : int
+        Status of the HTTP response.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 5
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str = "", party: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.party = party
+
+    def __str__(self) -> str:
+        where = f"{self.party}: " if self.party else ""
+        return f"{where}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class UsageError(ConfideError):
+    """The call is wrong."""
+
+    code = "usage"
+    exit_status = 2
+    http_status = 400
+
+
+class ConfigError(UsageError):
+    """A configuration file is wrong: all its findings at once, each with its path.
+
+    Parameters
+    ----------
+    source : str
+        The file.
+    findings : sequence of str
+        One line each, `path: what must hold. Got ...`.
+    """
+
+    code = "config"
+
+    def __init__(self, source: str, findings: list[str] | tuple[str, ...]) -> None:
+        super().__init__(f"{source}: " + "; ".join(findings))
+        self.source = source
+        self.findings = tuple(findings)
+
+
+class DataError(ConfideError):
+    """A holder's data breaks the contract: all findings at once, by name, never with a row.
+
+    Parameters
+    ----------
+    source : str
+        The file or table.
+    findings : sequence of str
+        One line each.
+    """
+
+    code = "data"
+    exit_status = 1
+    http_status = 422
+
+    def __init__(
+        self, source: str, findings: list[str] | tuple[str, ...], *, hint: str = ""
+    ) -> None:
+        super().__init__(f"{source}: " + "; ".join(findings), hint=hint)
+        self.source = source
+        self.findings = tuple(findings)
+
+
+class ContractChanged(DataError):
+    """The contract is not the one that the card was trained on."""
+
+    code = "contract-changed"
+    http_status = 409
+
+
+class EnvironmentFault(ConfideError):
+    """Something outside the program is missing: a file, a port, room on a disk."""
+
+    code = "environment"
+    exit_status = 3
+    http_status = 503
+
+
+class PartyLost(EnvironmentFault):
+    """A party died or did not answer before its deadline."""
+
+    code = "party-lost"
+
+
+class Refused(ConfideError):
+    """A privacy or security rule says no; nothing was sent."""
+
+    code = "refused"
+    exit_status = 4
+    http_status = 403
+
+
+class BadPeer(Refused):
+    """What a peer sent is forged, malformed or out of order."""
+
+    code = "bad-peer"
+
+
+class FloorBroken(Refused):
+    """Too few people stand behind a statistic."""
+
+    code = "floor"
+
+
+class BudgetSpent(Refused):
+    """The ledger allows no further opening of this statistic."""
+
+    code = "budget-spent"
+
+
+class RunFailed(ConfideError):
+    """A party reported an error; the first one is carried with the party's name."""
+
+    code = "run-failed"
+    exit_status = 1
+    http_status = 500
+
+
+class Interrupted(ConfideError):
+    """Stopped by the user."""
+
+    code = "interrupted"
+    exit_status = 130
+    http_status = 499

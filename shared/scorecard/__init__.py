@@ -1,0 +1,1 @@
+"""The scorecard: columns, moments, solver, scale, reasons. Pure arithmetic on counts."""
