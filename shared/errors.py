@@ -16,9 +16,9 @@
     ├── RunFailed             1 / 500   a party reported an error; it is named, its text is carried
     └── Interrupted         130 / 499   stopped by the user
 
-The message names the file, field or party and says what to do. It never holds a data row, an id of
-a customer or a key. `exit_status` and `http_status` are properties of the class, so the command line
-and the service cannot drift apart; `docs/exit-codes.md` is checked against this tree.
+The message names the file, field or party and says what to do; it never holds a data row, an id of
+a customer or a key. `exit_status` and `http_status` are properties of the class, so the command
+line and the service cannot drift apart; `docs/exit-codes.md` is checked against this tree.
 """
 
 from __future__ import annotations
