@@ -126,6 +126,8 @@ class QueueChannel:
         Takes a frame and brings it to its recipient's inbox.
     deadline : float
         Seconds that one `receive` waits before it gives the sender up.
+    scope : str
+        Prefix of every tag: the phase. What comes for another scope waits for it.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class QueueChannel:
         carry: Callable[[Frame], None],
         *,
         deadline: float,
+        scope: str = "",
     ) -> None:
         self.me = me
         self.peers = tuple(sorted(peers))
@@ -143,14 +146,28 @@ class QueueChannel:
         self._inbox = inbox
         self._carry = carry
         self._deadline = deadline
+        self._scope = scope
         self._waiting: defaultdict[tuple[str, str], deque[bytes]] = defaultdict(deque)
+
+    def scoped(self, scope: str) -> QueueChannel:
+        """Return a channel over the same queues for one phase, with counters of its own."""
+        other = QueueChannel(
+            self.me,
+            self.peers,
+            self._inbox,
+            self._carry,
+            deadline=self._deadline,
+            scope=f"{scope}/",
+        )
+        other._waiting = self._waiting
+        return other
 
     def send(self, to: str, tag: str, payload: bytes) -> None:
         """Send bytes to one peer; returns at once."""
         if to not in self.peers:
             raise BadPeer(f"{to!r} takes no part in this run")
         self.traffic.sent[to] += len(payload)
-        self._carry(Frame(self.me, to, tag, payload))
+        self._carry(Frame(self.me, to, self._scope + tag, payload))
 
     def send_all(self, to: Iterable[str], tag: str, payload: bytes) -> None:
         """Send the same bytes to several peers."""
@@ -164,7 +181,7 @@ class QueueChannel:
 
     def receive(self, frm: str, tag: str) -> bytes:
         """Return the next message of a sender under a tag; see `Channel.receive`."""
-        waiting = self._waiting[frm, tag]
+        waiting = self._waiting[frm, self._scope + tag]
         while not waiting:
             self._take_in(frm)
         return waiting.popleft()
@@ -176,7 +193,7 @@ class QueueChannel:
             raise PartyLost(f"no answer within {self._deadline:g} s", party=awaited) from None
         if frame.recipient != self.me or frame.sender not in self.peers:
             raise BadPeer(f"a frame from {frame.sender!r} to {frame.recipient!r} came to {self.me}")
-        if frame.tag == ABORT:
+        if frame.tag in {ABORT, self._scope + ABORT}:
             raise PartyLost(
                 f"stopped: {frame.payload[:400].decode(errors='replace')}", party=frame.sender
             )

@@ -161,11 +161,27 @@ class BudgetSpent(Refused):
 
 
 class RunFailed(ConfideError):
-    """A party reported an error; the first one is carried with the party's name."""
+    """A party reported an error; it is carried with the party's name and its own exit status.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        As the party reported them.
+    reported : str
+        Code of the party's error.
+    """
 
     code = "run-failed"
     exit_status = 1
-    http_status = 500
+
+    def __init__(
+        self, message: str, *, hint: str = "", party: str = "", reported: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, party=party)
+        self.reported = reported
+        kind = codes().get(reported, ConfideError)
+        # The class says what to expect; an instance knows better.
+        self.exit_status = kind.exit_status  # type: ignore[misc]
 
 
 class Interrupted(ConfideError):
@@ -174,3 +190,13 @@ class Interrupted(ConfideError):
     code = "interrupted"
     exit_status = 130
     http_status = 499
+
+
+def codes() -> dict[str, type[ConfideError]]:
+    """Return every class of the tree by its code."""
+    found, todo = {}, [ConfideError]
+    while todo:
+        kind = todo.pop()
+        found[kind.code] = kind
+        todo += kind.__subclasses__()
+    return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from shared.errors import BadPeer
+from shared.errors import BadPeer, Refused
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -68,6 +68,44 @@ class Identity:
         """
         key = Ed25519PrivateKey.from_private_bytes(self.secret)
         return key.sign(_framed(purpose, message))
+
+
+def identity_from_file(text: str, mode: int, name: str, pin: str, source: str) -> Identity:
+    """Read a private key from the text of a file that only its owner may read.
+
+    Parameters
+    ----------
+    text : str
+        64 hex digits.
+    mode : int
+        Permission bits of the file.
+    name : str
+        Whose key it is.
+    pin : str
+        The fingerprint that the federation file pins for that name.
+    source : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    Refused
+        If others may read the file, it holds no key, or the key is not the pinned one.
+    """
+    if mode & 0o077:
+        raise Refused(f"{source} can be read by others", hint=f"chmod 600 {source}")
+    try:
+        secret = bytes.fromhex(text.strip())
+    except ValueError:
+        secret = b""
+    if len(secret) != PUBLIC_KEY_BYTES:
+        raise Refused(f"{source} does not hold a key of 64 hex digits")
+    identity = Identity(name, secret)
+    if identity.fingerprint != pin:
+        raise Refused(
+            f"{source} is not the key that the federation file pins for {name}",
+            hint="pin its fingerprint there, at every party",
+        )
+    return identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 HKDF-SHA256 (RFC 5869) derives a ChaCha20 key from (seed, label), so one seed gives separate
 streams under different labels; ChaCha20 (RFC 8439) expands it. Nothing here is shorter than 256
-bits and nothing comes from a statistical generator: Flower's stock masks fold their seed to 32 bits and
-were recovered by enumeration.
+bits and nothing comes from a statistical generator: Flower's stock masks fold their seed to 32
+bits and were recovered by enumeration.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 SEED_BYTES = 32
 
-_Unsigned = TypeVar("_Unsigned", np.uint16, np.uint32, np.uint64)
+_Unsigned = TypeVar("_Unsigned", bound=np.unsignedinteger[Any])
 
 
 def derive_key(secret: bytes, *, salt: bytes, info: bytes) -> bytes:

@@ -14,12 +14,12 @@ Z_2^32     n <= 2^22             in 16-bit limbs     every count < 2^32
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Unsigned = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint64]
+Unsigned = NDArray[np.unsignedinteger[Any]]
 
 # Rows of one float64 product: the tightest line of the table, far above any chunk that is sent.
 MAX_ROWS_PER_PRODUCT = 1 << 21
@@ -38,7 +38,7 @@ def ring_bits(n_rows: int) -> Literal[16, 32]:
     return 16 if n_rows < 1 << 16 else 32
 
 
-def ring_dtype(bits: int) -> type[np.uint16 | np.uint32]:
+def ring_dtype(bits: int) -> type[np.unsignedinteger[Any]]:
     """Return the unsigned type whose wrap-around is the ring's reduction."""
     return np.uint16 if bits == 16 else np.uint32
 
@@ -51,8 +51,7 @@ def centred(values: Unsigned) -> NDArray[np.float64]:
 
 def reduce_to_ring(values: NDArray[np.float64], bits: int) -> Unsigned:
     """Return exact float64 integers, ``|v| < 2^53``, reduced modulo 2^bits."""
-    integers = values.astype(np.int64)
-    return integers.astype(np.uint16) if bits == 16 else integers.astype(np.uint32)
+    return values.astype(np.int64).astype(ring_dtype(bits))
 
 
 def indicator_product(indicators: NDArray[np.float64], residues: Unsigned) -> Unsigned:
@@ -100,7 +99,7 @@ def residue_product(left: Unsigned, right: Unsigned) -> Unsigned:
     right_low, right_high = _limbs(right)
     middle = reduce_to_ring(left_high.T @ right_low + left_low.T @ right_high, 32)
     low = reduce_to_ring(left_low.T @ right_low, 32)
-    return low + (middle << np.uint32(16)).astype(np.uint32)
+    return low + (middle << 16)
 
 
 def _limbs(values: Unsigned) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

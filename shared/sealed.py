@@ -8,9 +8,9 @@ identity together with the session. From then on every payload is one envelope::
 
 The content key is fresh; the ciphertext is ChaCha20-Poly1305 under it. The content key is wrapped
 for the recipient under HKDF-SHA256 of the X25519 secret between a fresh ephemeral key and the
-recipient's hello. The Ed25519 signature covers the session (run, phase, attempt, agreement), sender,
-recipient, tag, sequence, and the hash of all the rest. What goes to several peers is encrypted
-once and wrapped for each. A relay sees names, tags and sizes.
+recipient's hello. The Ed25519 signature covers the session (run, phase, attempt, agreement),
+sender, recipient, tag, sequence, and the hash of all the rest. What goes to several peers is
+encrypted once and wrapped for each. A relay sees names, tags and sizes.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,9 +72,6 @@ def test_a_stream_is_the_same_in_chunks_and_differs_by_label_and_seed():
 
 def test_a_keystream_matches_rfc_8439():
     """The keystream of RFC 8439, 2.3.2 (A.1, test vector 1: zero key, zero nonce, counter 0)."""
-    from cryptography.hazmat.primitives.ciphers import Cipher
-    from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-
     stream = Cipher(ChaCha20(bytes(32), bytes(16)), mode=None).encryptor()
     assert stream.update(bytes(16)).hex() == "76b8e0ada0f13d90405d6ae55386bd28"
 

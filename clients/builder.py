@@ -1,0 +1,233 @@
+"""What only the builder does: open the tables, fit, hand out the parts, calibrate and evaluate."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.party import Party
+from shared import metrics
+from shared.arrays import pack_value, unpack_value
+from shared.contract import Columns
+from shared.errors import DataError
+from shared.jobs import Run
+from shared.protocols.products import Opened
+from shared.scorecard.blocks import Block
+from shared.scorecard.build import BuildSettings, draft_card, part_of
+from shared.scorecard.calibration import fit_calibration
+from shared.scorecard.card import Card, card_of
+from shared.scorecard.moments import Moments, assemble
+from shared.scorecard.scale import PRODUCT_SCALE, Scale
+
+Ints = NDArray[np.int64]
+Tables = Mapping[str, tuple[Ints, Ints]]
+
+_LEVEL = 0.95
+_REPLICATES = 500
+
+
+def label_of(columns: Columns) -> Ints:
+    """Return the label: 1 is bad.
+
+    Raises
+    ------
+    DataError
+        If the table has none.
+    """
+    if columns.label is None:
+        raise DataError("label", ["the builder's table has no label"])
+    return columns.label.astype(np.int64)
+
+
+def settings_of(party: Party) -> BuildSettings:
+    """Return how the federation agreed to fit."""
+    agreed = party.federation.scorecard
+    scale = Scale(
+        agreed.pdo,
+        agreed.base_score,
+        agreed.base_odds,
+        PRODUCT_SCALE.low,
+        PRODUCT_SCALE.high,
+        PRODUCT_SCALE.grades,
+    )
+    return BuildSettings(scale=scale, sparser=agreed.sparser)
+
+
+def moments_of(opened: Opened, builder: str, n_rows: int) -> Moments:
+    """Put the opened tables together; the builder's last two bins are its label.
+
+    Raises
+    ------
+    BadPeer
+        If a description is malformed, or tables do not add up; names the parties.
+    """
+    label = -1  # the bin of bad customers, at the builder
+    blocks, own, bads = {}, {}, {}
+    for holder, description in opened.descriptions.items():
+        described = unpack_value(description)
+        described = described if isinstance(described, list) else [None]
+        blocks[holder] = [Block.from_mapping(item, owner=holder) for item in described]
+        own[holder] = opened.own[holder]
+        if holder == builder:
+            bads[holder] = own[holder][:-2, label]
+            own[holder] = own[holder][:-2, :-2]
+    cross = {}
+    for (a, b), table in opened.cross.items():
+        if builder not in {a, b}:
+            cross[a, b] = table
+            continue
+        other, mine = (b, table) if a == builder else (a, table.T)
+        bads[other] = mine[label]
+        cross[builder, other] = mine[:-2]
+    blocks = {holder: blocks[holder] for holder in sorted(blocks)}
+    n_bad = int(opened.own[builder][label, label])
+    return assemble(blocks, own, cross, bads, n=n_rows, n_bad=n_bad)
+
+
+def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
+    """Fit the card, keep it and everybody's part, and return what may be told.
+
+    Returns
+    -------
+    dict
+        Digest of the card, its size, worth of each holder, seconds; no count, no point.
+    """
+    n_rows = int(opened.own[party.name][-2:, -2:].sum())
+    started = time.perf_counter()
+    moments = moments_of(opened, party.name, n_rows)
+    settings = settings_of(party)
+    draft = draft_card(moments, settings)
+    card = card_of(draft, party.contract, settings.scale)
+    seconds = time.perf_counter() - started
+    parts = {
+        holder: {
+            "card": part_of(draft, holder, draft.points),
+            "alone": part_of(draft, holder, draft.alone[holder]),
+        }
+        for holder in run.federation.holders
+    }
+    store = party.store
+    store.save_value(run.name, "draft", card.to_mapping())
+    store.save_value(run.name, "parts", parts)
+    store.save_array(run.name, "moments", moments.counts)
+    store.save_array(run.name, "moments_bads", moments.bads)
+    return {
+        "card": hashlib.sha256(pack_value(card.to_mapping())).hexdigest(),
+        "fit_seconds": seconds,
+        "columns": len(draft.columns.names),
+        "points_kept": draft.fit.df,
+        "explained": draft.explained,
+        "kkt": draft.fit.kkt,
+        "worth": [asdict(worth) for worth in draft.worth],
+    }
+
+
+def parts(party: Party, run: Run) -> Mapping[str, Any]:
+    """Return every holder's part of the card, as `fit` kept them."""
+    value: Mapping[str, Any] = party.store.load_value(run.name, "parts")
+    return value
+
+
+def finish(
+    party: Party,
+    run: Run,
+    totals: Ints,
+    train: Ints,
+    test: Ints,
+    own_alone: Ints,
+    tables: Tables | None,
+) -> dict[str, Any]:
+    """Calibrate on the customers to learn from, evaluate on the others, keep the card.
+
+    Parameters
+    ----------
+    party : Party
+    run : Run
+    totals : ndarray of int64, shape (n_train + n_test,)
+        Opened points.
+    train, test : ndarray of int64
+        Rows in the own tables.
+    own_alone : ndarray of int64, shape (n_test,)
+        Points of the builder's own card.
+    tables : mapping or None
+        From `evaluate_alone`.
+
+    Returns
+    -------
+    dict
+        Metrics with intervals, and how each holder does alone.
+    """
+    learned, seen = label_of(party.train)[train], label_of(party.test)[test]
+    calibration = fit_calibration(totals[: len(train)], learned)
+    held_out = totals[len(train) :]
+    results = evaluation(seen, held_out, calibration.default_prob(held_out))
+    results["alone"] = {party.name: _alone(seen, own_alone)} | {
+        holder: _alone_from(goods, bads) for holder, (goods, bads) in (tables or {}).items()
+    }
+    draft = Card.from_mapping(party.store.load_value(run.name, "draft"), "draft.json")
+    card = replace(draft, calibration=calibration)
+    value = card.to_mapping() | {"run": run.name, "evaluation": results}
+    results["card_path"] = str(party.store.save_value(run.name, "card", value))
+    return results
+
+
+def evaluation(label: Ints, points: Ints, default_prob: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the metrics of a card on customers it has not seen.
+
+    Parameters
+    ----------
+    label : ndarray of int64, shape (n,)
+        1 is bad.
+    points : ndarray of int64, shape (n,)
+        More points, less risk.
+    default_prob : ndarray of float64, shape (n,)
+
+    Returns
+    -------
+    dict
+    """
+    if label.min(initial=1) == label.max(initial=0):
+        raise DataError("label", ["the customers to evaluate on are of one class only"])
+    # Only the bootstrap of the KS interval draws numbers; a fixed seed makes it repeatable.
+    rng = np.random.default_rng(0)
+    auc = metrics.auc_interval(label, -points, _LEVEL)
+    ks = metrics.ks_interval(label, -points, _LEVEL, _REPLICATES, rng)
+    return {
+        "n": len(label),
+        "bad_rate": float(label.mean()),
+        "auc": auc.value,
+        "auc_interval": [auc.low, auc.high],
+        "ks": ks.value,
+        "ks_interval": [ks.low, ks.high],
+        "gini": metrics.gini(label, -points),
+        "brier": metrics.brier(label, default_prob),
+        "log_loss": metrics.log_loss(label, default_prob),
+        "calibration_error": metrics.expected_calibration_error(label, default_prob),
+        "calibration_slope": metrics.calibration_slope(label, default_prob),
+    }
+
+
+def _alone(label: Ints, points: Ints) -> dict[str, Any]:
+    auc = metrics.auc_interval(label, -points, _LEVEL)
+    ks = metrics.ks_interval(label, -points, _LEVEL, _REPLICATES, np.random.default_rng(0))
+    return {
+        "auc": auc.value,
+        "auc_interval": [auc.low, auc.high],
+        "ks": ks.value,
+        "ks_interval": [ks.low, ks.high],
+        "bins": 0,
+    }
+
+
+def _alone_from(goods: Ints, bads: Ints) -> dict[str, Any]:
+    """Return the metrics of a holder's own card from counts by bin, safest first."""
+    bins = np.arange(len(goods))
+    label = np.repeat([0, 1], [goods.sum(), bads.sum()])
+    rank = np.concatenate([np.repeat(bins, goods), np.repeat(bins, bads)])
+    return _alone(label, -rank) | {"bins": len(goods)}

@@ -1,0 +1,302 @@
+"""A party's side of each phase: align, moments, score.
+
+A phase reads what earlier phases left in the party's folder, runs one protocol after the other over
+the sealed channel, writes to the ledger what was opened, and keeps its result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from os import urandom
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients import builder
+from clients.alone import evaluate_alone
+from clients.parts import (
+    Part,
+    Plans,
+    encode,
+    plans_digest,
+    plans_from_value,
+    plans_to_value,
+    take,
+)
+from clients.party import Party
+from shared.arrays import pack_value, unpack_value
+from shared.errors import DataError, FloorBroken
+from shared.groups import in_process
+from shared.jobs import Run
+from shared.protocols.align import Alignment, align_party
+from shared.protocols.products import OneHot, multiply
+from shared.protocols.sample import sample_rows, toss
+from shared.protocols.score import add_points, check_two_parties
+from shared.scorecard.bins import Floors
+from shared.scorecard.columns import ColumnSettings, plan_blocks
+from shared.sealed import SealedChannel
+
+_TRAIN, _TEST = "train", "test"
+
+
+def join(party: Party, run: Run) -> dict[str, Any]:
+    """Check the own data before anything starts.
+
+    Returns
+    -------
+    dict
+        Digest of the contract and sizes of the own tables; no value of a row.
+
+    Raises
+    ------
+    DataError
+        With all findings, if a table breaks the contract.
+    """
+    party.check_split()
+    del run
+    return {
+        "contract": party.contract.digest(),
+        "features": len(party.contract.of(party.name)),
+        "customers": len(party.train.ids) + len(party.test.ids),
+    }
+
+
+def align(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the common customers, to learn from and to evaluate on, in one common order."""
+    ids = [f"{_TRAIN}|{name}" for name in party.train.ids]
+    ids += [f"{_TEST}|{name}" for name in party.test.ids]
+    job = run.align()
+    workers = party.federation.protocol.workers
+    if workers == 1:
+        found = align_party(channel, job, ids, mapper=in_process)
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            found = align_party(channel, job, ids, mapper=pool.map)
+    return _keep_alignment(party, run, found)
+
+
+def _keep_alignment(party: Party, run: Run, found: Alignment) -> dict[str, Any]:
+    n_own = len(party.train.ids)
+    train = found.positions[found.positions < n_own]
+    test = found.positions[found.positions >= n_own] - n_own
+    minimum = party.federation.protocol.min_common
+    if len(train) < minimum:
+        raise FloorBroken(
+            f"{len(train)} common customers to learn from; at least {minimum} are needed",
+            hint="the parties share too few customers, or spell their ids differently",
+        )
+    party.store.save_array(run.name, "train_rows", train)
+    party.store.save_array(run.name, "test_rows", test)
+    party.store.save_value(run.name, "alignment", {"check": found.check.hex()})
+    details: dict[str, Any] = {
+        "phase": "align",
+        "binding": hashlib.sha256(found.check).hexdigest(),
+        "values": 1,
+    }
+    total = n_own + len(party.test.ids)
+    everybody = "all parties and the coordinator"
+    party.store.record(
+        run.name,
+        what="size of own set",
+        unit="all own customers",
+        recipient=everybody,
+        rows=total,
+        **details,
+    )
+    party.store.record(
+        run.name,
+        what="who is common",
+        unit="customer",
+        recipient="all parties",
+        rows=len(found.positions),
+        **details,
+    )
+    return {"n_train": len(train), "n_test": len(test), "own": total}
+
+
+def moments(
+    party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Exchange moments once; the builder fits the card."""
+    rows = party.store.load_array(run.name, "train_rows")
+    work = run.moments(int(job["n_train"]))
+    _check_count(len(rows), int(job["n_train"]))
+    plans = plan(party, rows, work.n_rows)
+    salt = urandom(32)
+    coin = toss(channel, run.federation.holders, plans_digest(plans, salt))
+    sampled = rows[sample_rows(coin, len(rows), work.n_rows)]
+    order = _order(party, run, coin)
+    mine = _matrix(party, plans, sampled, order)
+    binding = _binding(party, sampled, plans)
+
+    def consent() -> None:
+        party.store.journal.open_moments(
+            binding, accept_more=party.settings.further_moments == "accept"
+        )
+        party.store.record(
+            run.name,
+            phase="moments",
+            what="moments",
+            unit="customers in a pair of bins",
+            recipient=run.federation.builder,
+            rows=work.n_rows,
+            values=mine.width**2,
+            binding=binding,
+        )
+
+    opened = multiply(
+        channel,
+        work,
+        mine,
+        minimum=floors(party).minimum(work.n_rows),
+        max_rank_share=party.federation.floors.builder_rank,
+        journal=party.store.journal,
+        consent=consent,
+    )
+    party.store.save_value(run.name, "plans", plans_to_value(plans))
+    result = {"order": order, "width": mine.width, "blocks": len(plans)}
+    if opened is None:
+        return result
+    return result | builder.fit(party, run, opened)
+
+
+def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Open the common customers' points at the builder; it calibrates and evaluates."""
+    n_train, n_test = int(job["n_train"]), int(job["n_test"])
+    train = party.store.load_array(run.name, "train_rows")
+    test = party.store.load_array(run.name, "test_rows")
+    _check_count(len(train) + len(test), n_train + n_test)
+    plans = plans_from_value(party.store.load_value(run.name, "plans"), "plans.json")
+    work = run.score(n_train + n_test, str(job["order"]), str(job["card"]))
+    check_two_parties(work)
+    part, alone = _parts(party, channel, run, plans)
+    codes_train = encode(plans, party.train, train)
+    codes_test = encode(plans, party.test, test)
+    points = np.concatenate([part.total(codes_train), part.total(codes_test)])
+    party.store.record(
+        run.name,
+        phase="score",
+        what="sum of all parties' points",
+        unit="customer",
+        recipient=run.federation.builder,
+        rows=len(points),
+        values=len(points),
+        binding=str(job["order"]),
+    )
+    totals = add_points(channel, work, points, journal=party.store.journal)
+    tables = evaluate_alone(party, channel, run, n_test, test, alone.total(codes_test))
+    party.store.save_value(run.name, "part", part.to_mapping())
+    if totals is None:
+        return {}
+    return builder.finish(party, run, totals, train, test, alone.total(codes_test), tables)
+
+
+def plan(party: Party, rows: NDArray[np.int64], n_sampled: int) -> Plans:
+    """Plan the own bins on the common customers, from the own values alone.
+
+    The builder takes fewer thresholds where its rank would pass what the federation allows.
+    """
+    most = party.federation.scorecard.thresholds
+    if not party.is_builder:
+        return _plan(party, rows, n_sampled, most)
+    allowed = int(n_sampled * party.federation.floors.builder_rank)
+    for thresholds in range(most, 0, -1):
+        plans = _plan(party, rows, n_sampled, thresholds)
+        # Independent columns: those of each block but one, the label's, and the column of ones.
+        if sum(plan.n_atoms - 1 for plan in plans) + 2 <= allowed:
+            return plans
+    raise FloorBroken(
+        f"{len(rows)} common customers allow the builder columns of rank {allowed}; its features "
+        "need more even with one threshold each",
+        hint="more customers, or fewer features at the builder",
+    )
+
+
+def _plan(party: Party, rows: NDArray[np.int64], n_sampled: int, thresholds: int) -> Plans:
+    card = party.federation.scorecard
+    settings = ColumnSettings(
+        thresholds=thresholds,
+        pair_thresholds=max(card.pair_thresholds, 1),
+        pair_levels=card.pair_levels,
+        pairs=card.pair_thresholds > 0,
+        floors=_floors_for_sample(floors(party), len(rows), n_sampled),
+        summaries=party.contract.summaries,
+    )
+    return plan_blocks(
+        party.name,
+        party.contract.of(party.name),
+        take(party.train, rows),
+        settings,
+        with_pairs=not party.is_builder,
+    )
+
+
+def floors(party: Party) -> Floors:
+    """Return the fewest customers behind a bin, as the federation agreed."""
+    agreed = party.federation.floors
+    return Floors(rows=agreed.rows, share=agreed.share)
+
+
+def _floors_for_sample(agreed: Floors, n_rows: int, n_sampled: int) -> Floors:
+    """Leave room for chance where the bins are planned on all rows but counted on a sample.
+
+    A bin of k rows in all has about k n_sampled / n_rows in the sample, with a standard deviation
+    under its square root; five of them are added.
+    """
+    if n_sampled == n_rows:
+        return agreed
+    wanted = agreed.minimum(n_sampled)
+    return Floors(agreed.rows, min(0.5, (wanted + 5 * wanted**0.5) / n_sampled))
+
+
+def _matrix(party: Party, plans: Plans, rows: NDArray[np.int64], order: str) -> OneHot:
+    codes = encode(plans, party.train, rows).astype(np.int64)
+    sizes = [plan.n_atoms for plan in plans]
+    if party.is_builder:
+        codes = np.column_stack([codes, builder.label_of(party.train)[rows]])
+        sizes.append(2)
+    if not sizes:
+        raise FloorBroken("no bin is left at this party: every one was merged away")
+    description = pack_value([plan.public().to_mapping() for plan in plans])
+    return OneHot(codes, tuple(sizes), description, order)
+
+
+def _order(party: Party, run: Run, coin: bytes) -> str:
+    """Return the digest of the row order: the aligned ids, and which of them the coin chose."""
+    check = bytes.fromhex(party.store.load_value(run.name, "alignment")["check"])
+    return hashlib.sha256(check + coin).hexdigest()
+
+
+def _binding(party: Party, rows: NDArray[np.int64], plans: Plans) -> str:
+    """Return the digest of the set of customers and of the bins, whatever the order."""
+    ids = sorted(party.train.ids[row] for row in rows.tolist())
+    return hashlib.sha256(pack_value([ids, plans_to_value(plans)])).hexdigest()
+
+
+def _parts(party: Party, channel: SealedChannel, run: Run, plans: Plans) -> tuple[Part, Part]:
+    """Give every holder its part of the card, and of its own card; take the own parts."""
+    if party.is_builder:
+        parts = builder.parts(party, run)
+        for holder in run.federation.holders:
+            if holder != party.name:
+                channel.send(holder, "score/part", pack_value(parts[holder]))
+        value = parts[party.name]
+    else:
+        value = unpack_value(channel.receive(run.federation.builder, "score/part"))
+    sender = run.federation.builder
+    value = value if isinstance(value, dict) else {}
+    return (
+        Part.received(plans, value.get("card"), sender),
+        Part.received(plans, value.get("alone"), sender),
+    )
+
+
+def _check_count(own: int, told: int) -> None:
+    if own != told:
+        raise DataError(
+            "alignment", [f"{own} common customers here, {told} in the coordinator's message"]
+        )

@@ -1,0 +1,251 @@
+"""What a party keeps on its own disk: its ledger, its journal, and the state of its runs.
+
+Ledger and journal are lines of JSON that are only ever appended, each fsynced before the caller
+goes on: what leaves the party is written down *before* it leaves. A last line without its newline
+is the trace of a crash before that point; nothing left on its account, and it is dropped. A run's
+state is replaced whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.files import atomic_file, write_atomic
+from shared import ledger
+from shared.errors import BadPeer, BudgetSpent, EnvironmentFault, Refused
+from shared.protocols.sum_job import check_reveal
+
+
+def utc_now() -> str:
+    """Return the time as the ledger spells it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Journal:
+    """A party's memory of what may happen only once; kept in `journal.jsonl`.
+
+    Implements the journals that `shared.protocols` ask for.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is made when the first line is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _lines(self, kind: str) -> Iterable[dict[str, Any]]:
+        return (line for line in _read_lines(self._path) if line.get("kind") == kind)
+
+    def use_seed(self, seed: bytes, columns: str, order: str) -> None:
+        """See `shared.protocols.products.SeedJournal`."""
+        digest = hashlib.sha256(seed).hexdigest()
+        for line in self._lines("seed"):
+            if line["seed"] == digest and (line["columns"], line["order"]) != (columns, order):
+                raise Refused(
+                    "the dealer sent a seed that already masked other columns or another row order",
+                    hint="the coordinator must draw fresh seeds for every run and attempt",
+                )
+        _append(self._path, {"kind": "seed", "seed": digest, "columns": columns, "order": order})
+
+    def reveal(self, job_digest: str, input_digest: str, cohort: tuple[str, ...]) -> None:
+        """See `shared.protocols.sum_job.SumJournal`."""
+        records = [
+            (line["job"], line["input"], tuple(line["cohort"])) for line in self._lines("reveal")
+        ]
+        check_reveal(records, job_digest, input_digest, cohort)
+        note = {"job": job_digest, "input": input_digest, "cohort": list(cohort)}
+        _append(self._path, {"kind": "reveal", **note})
+
+    def open_scores(self, order: str, allowed: int) -> None:
+        """See `shared.protocols.score.ScoreJournal`."""
+        spent = sum(line["order"] == order for line in self._lines("scores"))
+        if spent >= allowed:
+            raise BudgetSpent(
+                f"scores over this alignment were opened {spent} times; {allowed} are allowed",
+                hint="every opening is one more equation about each customer; align anew",
+            )
+        _append(self._path, {"kind": "scores", "order": order})
+
+    def open_moments(self, binding: str, *, accept_more: bool) -> None:
+        """Record one moments job.
+
+        Parameters
+        ----------
+        binding : str
+            Digest of the set of customers and of the bins.
+        accept_more : bool
+            The party's consent to jobs over other customers or bins than before.
+
+        Raises
+        ------
+        Refused
+            If an earlier job had other customers or bins, and there is no consent.
+        """
+        earlier = [line["binding"] for line in self._lines("moments")]
+        if earlier and binding not in earlier and not accept_more:
+            raise Refused(
+                "moments over other customers or other bins left this party before; differences "
+                "of the two would be counts of small groups",
+                hint='consent with further_moments = "accept" in party.toml',
+            )
+        _append(self._path, {"kind": "moments", "binding": binding})
+
+
+class Store:
+    """A party's folder.
+
+    Parameters
+    ----------
+    home : Path
+        The folder.
+    now : callable
+        Clock of the ledger.
+    """
+
+    def __init__(self, home: Path, now: Callable[[], str] = utc_now) -> None:
+        self.home = home
+        self.journal = Journal(home / "journal.jsonl")
+        self._now = now
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the folder: two runs at once would not see each other's journal.
+
+        Raises
+        ------
+        EnvironmentFault
+            If another process holds it.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "lock").open("wb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise EnvironmentFault(
+                    f"another run is using {self.home}", hint="wait for it, or stop it"
+                ) from error
+            yield
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's file."""
+        return self.home / "ledger.jsonl"
+
+    def ledger(self) -> list[ledger.Line]:
+        """Return the ledger, checked.
+
+        Raises
+        ------
+        BadPeer
+            If the chain is broken.
+        """
+        lines = [ledger.line_from_mapping(value) for value in _read_lines(self.ledger_path)]
+        ledger.verify(lines)
+        return lines
+
+    def record(self, run: str, phase: str, what: str, **details: Any) -> None:
+        """Append one line to the ledger; see `shared.ledger.Entry` for the details."""
+        lines = self.ledger()
+        entry = ledger.Entry(time=self._now(), run=run, phase=phase, what=what, **details)
+        _append(self.ledger_path, ledger.append(lines[-1] if lines else None, entry).to_mapping())
+
+    def run_path(self, run: str, name: str) -> Path:
+        """Return the path of a file of a run."""
+        if not run or set(run) & set("/\\.") or set(name) & set("/\\"):
+            raise Refused("a run's name may not be a path")
+        return self.home / "runs" / run / name
+
+    def save_value(self, run: str, name: str, value: Any) -> Path:
+        """Write a JSON value of a run, whole or not at all."""
+        path = self.run_path(run, f"{name}.json")
+        write_atomic(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+        return path
+
+    def load_value(self, run: str, name: str) -> Any:
+        """Read a JSON value of a run.
+
+        Raises
+        ------
+        EnvironmentFault
+            If it is not there: an earlier phase has not ended at this party.
+        """
+        path = self.run_path(run, f"{name}.json")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise _missing(path) from error
+        except ValueError as error:
+            raise EnvironmentFault(f"{path} is not JSON", hint="start a new run") from error
+
+    def save_array(self, run: str, name: str, array: NDArray[Any]) -> None:
+        """Write an array of a run, whole or not at all."""
+        with atomic_file(self.run_path(run, f"{name}.npy")) as stream:
+            np.save(stream, array, allow_pickle=False)
+
+    def load_array(self, run: str, name: str) -> NDArray[Any]:
+        """Read an array of a run; see `load_value`."""
+        path = self.run_path(run, f"{name}.npy")
+        try:
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
+        except OSError as error:
+            raise _missing(path) from error
+        except ValueError as error:
+            raise EnvironmentFault(f"{path} is not an array", hint="start a new run") from error
+        return array
+
+
+def _missing(path: Path) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"{path} is not there: an earlier phase of this run has not ended at this party",
+        hint="start a new run",
+    )
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+    except ValueError as error:
+        raise BadPeer(
+            f"{path} has a line that is not JSON: it was cut short or altered",
+            hint="restore it from a backup; nothing leaves this party without it",
+        ) from error
+
+
+def _append(path: Path, value: dict[str, Any]) -> None:
+    """Add one line and wait until it is on the disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as stream:
+            _drop_unfinished_line(stream)
+            stream.write(json.dumps(value, sort_keys=True).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise EnvironmentFault(
+            f"cannot write {path}: {error.strerror}", hint="nothing left this party"
+        ) from error
+
+
+def _drop_unfinished_line(stream: BinaryIO) -> None:
+    stream.seek(0)
+    whole = stream.read().rfind(b"\n") + 1
+    stream.truncate(whole)

@@ -1,0 +1,88 @@
+"""The coordinator in one run: its federation file, its key, and where progress is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.config import Federation, parse_federation
+from shared.errors import EnvironmentFault
+from shared.identity import Identity, identity_from_file
+from shared.jobs import COORDINATOR
+
+KEY_FILE = "identity.key"
+
+Report = Callable[[str, dict[str, Any]], None]
+
+_report: ContextVar[Report | None] = ContextVar("report", default=None)
+
+
+def report_to(report: Report) -> None:
+    """Say who is told of progress: `report(event, details)`."""
+    _report.set(report)
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinator:
+    """Everything a phase needs of the coordinator.
+
+    Parameters
+    ----------
+    federation : Federation
+    run : str
+        Identifier of the run.
+    identity : Identity
+    """
+
+    federation: Federation
+    run: str
+    identity: Identity
+
+    @classmethod
+    def load(cls, federation_path: Path, run: str) -> Coordinator:
+        """Read the federation file and the coordinator's key.
+
+        Raises
+        ------
+        ConfideError
+            Names the file and what is wrong with it.
+        """
+        federation, _ = load_federation(federation_path)
+        home = federation_path.parent / (federation.coordinator.home or COORDINATOR)
+        key = home / KEY_FILE
+        text = read_text(key)
+        pin = federation.coordinator.fingerprint
+        identity = identity_from_file(text, key.stat().st_mode, COORDINATOR, pin, str(key))
+        return cls(federation, run, identity)
+
+    def tell(self, event: str, **details: Any) -> None:
+        """Report progress to whoever asked for it."""
+        report = _report.get()
+        if report is not None:
+            report(event, details)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises
+    ------
+    EnvironmentFault
+        If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        hint = "`confide init` makes one" if path.suffix == ".toml" else ""
+        raise EnvironmentFault(f"cannot read {path}: {error.strerror}", hint=hint) from error
+
+
+def load_federation(
+    path: Path, flags: dict[str, Any] | None = None
+) -> tuple[Federation, dict[str, Any]]:
+    """Read a federation file with the environment and flags on top; see `parse_federation`."""
+    return parse_federation(read_text(path), str(path), os.environ, flags)

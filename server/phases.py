@@ -1,0 +1,219 @@
+"""The coordinator's side of each phase: open it, take part, collect the replies.
+
+One Flower message to every party opens a phase; inside it the parties talk over channels, and the
+coordinator does its own part: it intersects masked lists, deals randomness, adds masked points. It
+then collects one reply a party. A party's own error wins over the silence it causes elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from server.coordinator import Coordinator
+from shared.arrays import pack_value, unpack_value
+from shared.errors import ConfideError, PartyLost, RunFailed, codes
+from shared.jobs import Run
+from shared.protocols.align import align_coordinator
+from shared.protocols.products import deal
+from shared.protocols.score import assist
+from shared.sealed import SealedChannel
+from shared.transport import open_transport
+
+Replies = dict[str, dict[str, Any]]
+Part = Callable[[SealedChannel, Run, Mapping[str, Any]], None]
+
+_KINDS = {"join": "query", "align": "query", "moments": "train", "score": "evaluate"}
+# After the coordinator's part failed the parties need only a moment to say why.
+_GRACE_S = 10.0
+_POLL_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """Which Flower node is which party."""
+
+    node_of: Mapping[str, int]
+
+
+def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
+    """Run a whole training.
+
+    Parameters
+    ----------
+    grid : Grid
+        Any of Flower's grids, or the local one.
+    coordinator : Coordinator
+
+    Returns
+    -------
+    dict
+        Replies by phase and party, and the seconds of each phase.
+
+    Raises
+    ------
+    ConfideError
+        The first party's error, under its name.
+    """
+    joined = _join(grid, coordinator)
+    nodes = _Nodes({name: reply["node"] for name, reply in joined.items()})
+    digest = _same(joined, "contract", "works on another contract")
+    run = Run(coordinator.run, 1, coordinator.federation, digest)
+    outcome: dict[str, Any] = {"run": run.name, "contract": digest, "join": joined, "seconds": {}}
+    job: dict[str, Any] = {}
+    parts: Mapping[str, Part] = {"align": _align, "moments": _moments, "score": _score}
+    for phase, part in parts.items():
+        started = time.perf_counter()
+        coordinator.tell("phase", name=phase)
+        replies = _phase(grid, coordinator, run, nodes, phase, part, job)
+        seconds = time.perf_counter() - started
+        outcome[phase] = replies
+        outcome["seconds"][phase] = seconds
+        coordinator.tell("done", name=phase, seconds=seconds, replies=replies)
+        if phase == "align":
+            job["n_train"] = _same(replies, "n_train", "counts other common customers")
+            job["n_test"] = _same(replies, "n_test", "counts other common customers")
+        if phase == "moments":
+            job["card"] = replies[run.federation.builder]["card"]
+            job["order"] = _same(replies, "order", "has its rows in another order")
+    return outcome
+
+
+def _align(channel: SealedChannel, run: Run, _: Mapping[str, Any]) -> None:
+    align_coordinator(channel, run.align())
+
+
+def _moments(channel: SealedChannel, run: Run, job: Mapping[str, Any]) -> None:
+    deal(channel, run.moments(job["n_train"]))
+
+
+def _score(channel: SealedChannel, run: Run, job: Mapping[str, Any]) -> None:
+    n_rows = job["n_train"] + job["n_test"]
+    assist(channel, run.score(n_rows, job["order"], job["card"]))
+    alone = run.alone(job["n_test"])
+    if alone is not None:
+        deal(channel, alone)
+
+
+def _phase(
+    grid: Grid,
+    coordinator: Coordinator,
+    run: Run,
+    nodes: _Nodes,
+    phase: str,
+    part: Part,
+    job: Mapping[str, Any],
+) -> Replies:
+    value = {"run": run.name, "attempt": run.attempt, **job}
+    pending = set(grid.push_messages(_messages(nodes.node_of, phase, value)))
+    failure: ConfideError | None = None
+    transport = open_transport(run.scope(phase))
+    try:
+        roster = coordinator.federation.roster
+        channel = SealedChannel.open(transport, coordinator.identity, roster, run.session(phase))
+        part(channel, run, job)
+    except ConfideError as error:
+        failure = error
+        transport.abort(f"{error.code}: {error}")
+    wait = _GRACE_S if failure else float(run.federation.protocol.deadline_s)
+    replies, errors = _collect(grid, pending, wait)
+    _raise_first(errors, failure)
+    missing = sorted(set(nodes.node_of) - set(replies))
+    if missing:
+        raise PartyLost(f"did not end phase {phase!r} within {wait:g} s", party=missing[0])
+    return replies
+
+
+def _messages(node_of: Mapping[str, int], phase: str, value: Any) -> list[Message]:
+    record = ConfigRecord({"value": pack_value(value)})
+    kind = f"{_KINDS[phase]}.{phase}"
+    return [
+        Message(RecordDict({"job": record}), dst_node_id=node, message_type=kind)
+        for node in node_of.values()
+    ]
+
+
+def _collect(grid: Grid, pending: set[str], wait: float) -> tuple[Replies, list[dict[str, Any]]]:
+    """Pull replies until all are there, or nothing new came for `wait` seconds."""
+    replies: Replies = {}
+    errors: list[dict[str, Any]] = []
+    waiting = set(pending)
+    last = time.monotonic()
+    while waiting and time.monotonic() - last < wait:
+        arrived = list(grid.pull_messages(list(waiting)))
+        if not arrived:
+            time.sleep(_POLL_S)
+            continue
+        last = time.monotonic()
+        for message in arrived:
+            waiting -= {message.metadata.reply_to_message_id}
+            reply = _read(message)
+            if reply["ok"]:
+                replies[reply["party"]] = reply["result"]
+            else:
+                errors.append(reply)
+    return replies, errors
+
+
+def _read(message: Message) -> dict[str, Any]:
+    if message.has_error():
+        party = (message.error.reason or "").partition(":")[0]
+        lost = {"code": "party-lost", "message": "its process died", "hint": "see its log"}
+        return {"party": party, "ok": False, "at": party, **lost}
+    reply = unpack_value(bytes(message.content["reply"]["value"]))  # type: ignore[arg-type]
+    if reply["ok"]:
+        reply["result"]["node"] = message.metadata.src_node_id
+    return dict(reply)
+
+
+def _raise_first(errors: list[dict[str, Any]], failure: ConfideError | None) -> None:
+    """Raise the cause: a party that stopped because another did is only an echo."""
+    causes = [error for error in errors if error["code"] != PartyLost.code]
+    died = [error for error in errors if error["message"] == "its process died"]
+    if causes:
+        first = min(causes, key=lambda error: error["party"])
+        raise RunFailed(
+            first["message"], hint=first["hint"], party=first["at"], reported=first["code"]
+        )
+    if failure is not None and not isinstance(failure, PartyLost) and not died:
+        raise failure
+    for error in (*died, *errors):
+        kind = codes()[error["code"]]
+        raise kind(error["message"], hint=error["hint"], party=error["at"])
+    if failure is not None:
+        raise failure
+
+
+def _join(grid: Grid, coordinator: Coordinator) -> Replies:
+    """Ask every node who it is; all parties of the federation must be there."""
+    nodes = list(grid.get_node_ids())
+    value = {"run": coordinator.run, "attempt": 1}
+    messages = _messages({str(node): node for node in nodes}, "join", value)
+    wait = float(coordinator.federation.protocol.deadline_s)
+    replies, errors = _collect(grid, set(grid.push_messages(messages)), wait)
+    _raise_first(errors, None)
+    missing = sorted(set(coordinator.federation.holders) - set(replies))
+    if missing:
+        raise PartyLost("is not there", party=missing[0], hint="start it, then train again")
+    return replies
+
+
+def _same(replies: Replies, field: str, complaint: str) -> Any:
+    """Return what all parties agree on.
+
+    Raises
+    ------
+    RunFailed
+        Names the party that differs from the majority.
+    """
+    values = [reply[field] for reply in replies.values()]
+    usual = max(values, key=values.count)
+    for party, reply in replies.items():
+        if reply[field] != usual:
+            raise RunFailed(complaint, party=party, reported="contract-changed")
+    return usual

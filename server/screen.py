@@ -1,0 +1,193 @@
+"""What the command line shows: one line a phase, a final table, and errors."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from shared.config import Federation
+from shared.errors import ConfideError, ConfigError, DataError
+
+_OUT = Console(highlight=False, soft_wrap=True)
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+_WORDS = {
+    "align": "aligning customers",
+    "moments": "exchanging moments once, fitting",
+    "score": "scoring, calibrating, evaluating",
+}
+
+
+class Progress:
+    """Tells of a run, one line a phase, on stderr.
+
+    Parameters
+    ----------
+    federation : Federation
+    run : str
+    """
+
+    def __init__(self, federation: Federation, run: str) -> None:
+        self._federation = federation
+        self._run = run
+        self._started = time.perf_counter()
+
+    def __call__(self, event: str, details: dict[str, Any]) -> None:
+        """Tell of one event."""
+        if event == "phase":
+            if details["name"] == "align":
+                parties = ", ".join(self._federation.holders)
+                startup = time.perf_counter() - self._started
+                _ERR.print(f"run {self._run}: {parties} are there after {startup:.1f} s")
+            if _ERR.is_terminal:
+                _ERR.print(f"  {_WORDS[details['name']]} ...", end="\r")
+        elif event == "done":
+            _ERR.print(f"  {_line(details)}")
+
+
+def _line(details: dict[str, Any]) -> str:
+    replies = details["replies"]
+    sent = sum(reply["bytes_sent"] for reply in replies.values())
+    first = next(iter(replies.values()))
+    told = ""
+    if details["name"] == "align":
+        told = f"{first['n_train']:,} + {first['n_test']:,} customers in common"
+    for reply in replies.values():
+        if "points_kept" in reply:
+            told = f"{reply['columns']} columns, {reply['points_kept']} with points"
+        if "auc" in reply:
+            told = f"AUC {reply['auc']:.4f}  KS {reply['ks']:.4f}"
+    parties = f"{len(replies)}/{len(replies)} parties"
+    cost = f"{sent / 1e6:.1f} MB up  {details['seconds']:.1f} s"
+    return f"{details['name']:<8} {parties}  {told:<38} {cost}"
+
+
+def summary(outcome: dict[str, Any], federation: Federation) -> dict[str, Any]:
+    """Return the result of a run as `--format json` prints it.
+
+    Parameters
+    ----------
+    outcome : dict
+        From `server.phases.run_phases`.
+    federation : Federation
+
+    Returns
+    -------
+    dict
+    """
+    builder = federation.builder
+    fitted, scored = outcome["moments"][builder], outcome["score"][builder]
+    phases = ("align", "moments", "score")
+    costs = {phase: outcome[phase] for phase in phases}
+    holders = federation.holders
+    metrics = {key: value for key, value in scored.items() if key not in _COST | {"alone"}}
+    return {
+        "run": outcome["run"],
+        "builder": builder,
+        "contract": outcome["contract"],
+        "customers": {
+            "train": outcome["align"][builder]["n_train"],
+            "test": outcome["align"][builder]["n_test"],
+        },
+        "card": {
+            "digest": fitted["card"],
+            "path": metrics.pop("card_path"),
+            "columns": fitted["columns"],
+            "points_kept": fitted["points_kept"],
+            "explained": fitted["explained"],
+        },
+        "test": metrics,
+        "alone": scored["alone"],
+        "worth": fitted["worth"],
+        "seconds": {**outcome["seconds"], "fit": fitted["fit_seconds"]},
+        "bytes": {
+            phase: {holder: replies[holder]["bytes_sent"] for holder in holders}
+            for phase, replies in costs.items()
+        },
+        "peak_rss_mb": {
+            holder: max(replies[holder]["peak_rss_mb"] for replies in costs.values())
+            for holder in holders
+        },
+    }
+
+
+_COST = {"seconds", "bytes_sent", "bytes_received", "peak_rss_mb", "node"}
+
+
+def table(result: dict[str, Any]) -> None:
+    """Print the final table on stdout."""
+    worth = {row["holder"]: row for row in result["worth"]}
+    title = f"scorecard {result['card']['digest'][:12]}"
+    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "AUC", "95 %", "KS", "95 %", "worth", "sent MB", "peak MB"):
+        grid.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for holder, alone in result["alone"].items():
+        sent = sum(phase[holder] for phase in result["bytes"].values()) / 1e6
+        share = worth[holder]["shapley"] / result["card"]["explained"] if holder in worth else 0.0
+        peak = result["peak_rss_mb"][holder]
+        grid.add_row(
+            f"{holder} alone", *_scores(alone), f"{share:.0%}", f"{sent:.1f}", f"{peak:.0f}"
+        )
+    grid.add_section()
+    sent = sum(sum(phase.values()) for phase in result["bytes"].values()) / 1e6
+    grid.add_row("all together", *_scores(result["test"]), "100%", f"{sent:.1f}", "", style="bold")
+    _OUT.print(grid)
+    customers, seconds = result["customers"], result["seconds"]
+    _OUT.print(
+        f"{customers['train']:,} customers to learn from, {customers['test']:,} to evaluate on; "
+        f"{result['card']['points_kept']} points kept of {result['card']['columns']}; "
+        f"calibration error {result['test']['calibration_error']:.3f}"
+    )
+    spent = "  ".join(
+        f"{phase} {seconds[phase]:.1f} s" for phase in ("align", "moments", "fit", "score")
+    )
+    _OUT.print(f"{spent} (fit is part of moments)")
+    _OUT.print(f"card: {result['card']['path']}")
+
+
+def _scores(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    auc, ks = row["auc_interval"], row["ks_interval"]
+    return (
+        f"{row['auc']:.4f}",
+        f"{auc[0]:.3f}-{auc[1]:.3f}",
+        f"{row['ks']:.4f}",
+        f"{ks[0]:.3f}-{ks[1]:.3f}",
+    )
+
+
+def dry_run(federation: Federation, path: Path, *, as_json: bool) -> None:
+    """Say what a run would do."""
+    plan = {
+        "federation": str(path),
+        "name": federation.name,
+        "builder": federation.builder,
+        "parties": list(federation.holders),
+        "homes": {name: member.home for name, member in federation.parties.items()},
+        "phases": ["join", "align", "moments", "score"],
+    }
+    if as_json:
+        envelope = {"schema_version": 1, "status": "ok", "data": plan}
+        _OUT.print_json(json.dumps(envelope))
+        return
+    _OUT.print(f"{path}: federation {federation.name} is in order")
+    _OUT.print(f"  parties {', '.join(federation.holders)}; {federation.builder} fits the card")
+    _OUT.print("  would run join, align, moments, score; nothing was started")
+
+
+def error(failure: ConfideError) -> None:
+    """Print an error for people: where, what, and what to do."""
+    where = f"{failure.party}: " if failure.party else ""
+    if isinstance(failure, ConfigError | DataError):
+        _ERR.print(f"[red]error[/red] {where}{failure.source}")
+        for finding in failure.findings:
+            _ERR.print(f"  {finding}", markup=False)
+    else:
+        _ERR.print("[red]error[/red] ", end="")
+        _ERR.print(f"{where}{failure.message}", markup=False)
+    if failure.hint:
+        _ERR.print(f"  {failure.hint}", markup=False)

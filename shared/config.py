@@ -1,0 +1,256 @@
+"""The federation file: what the parties agreed on, as frozen values."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import rfc8785
+
+from shared.errors import ConfigError
+from shared.identity import Roster
+from shared.settings import Origin, Reader, overlay, setting
+
+_HEX = frozenset("0123456789abcdef")
+_FINGERPRINT_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How the parties talk and what they refuse."""
+
+    alignment_group: str = setting(
+        "x25519", "Group in which ids are compared", choices=("x25519", "p256")
+    )
+    max_ids: int = setting(5_000_000, "Largest set of ids a party may bring", low=1)
+    min_common: int = setting(1000, "Fewest common customers; below, the run stops", low=100)
+    sample_cap: int = setting(
+        200_000, "Common customers from which on moments come from a sample", low=1000
+    )
+    score_openings: int = setting(
+        3, "How often scores over one alignment may be opened", low=1, high=10
+    )
+    two_party_scores: str = setting(
+        "refuse",
+        "With two holders, may the builder see the other's points of each customer?",
+        choices=("refuse", "accept"),
+    )
+    deadline_s: int = setting(120, "Seconds to wait for a party before it counts as lost", low=1)
+    workers: int = setting(1, "Processes a party uses for alignment", low=1, high=256)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many people must stand behind a statistic (the floors)."""
+
+    rows: int = setting(100, "Fewest customers in a bin and in its complement", low=2)
+    share: float = setting(0.004, "The same as a share of all", low=0.0, high=0.5)
+    builder_rank: float = setting(
+        0.01,
+        "Largest rank of the builder's columns, as a share of the customers",
+        low=0.0,
+        high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """How the scorecard is built."""
+
+    thresholds: int = setting(24, "Most thresholds of one feature", low=1, high=200)
+    pair_thresholds: int = setting(
+        2, "Most thresholds of each feature in a pair; 0 builds no pairs", low=0, high=20
+    )
+    pair_levels: int = setting(
+        5, "The same for a feature with few different values", low=1, high=20
+    )
+    sparser: bool = setting(False, "Prefer a shorter card that is nearly as good")
+    pdo: float = setting(50.0, "Points to double the odds", low=1.0)
+    base_score: float = setting(600.0, "Score at the base odds")
+    base_odds: float = setting(20.0, "Good to bad odds at the base score", low=0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A party, or the coordinator, as the federation knows it."""
+
+    fingerprint: str = setting(doc="SHA-256 of its Ed25519 public key, hex")
+    home: str = setting(
+        "", "Its folder, where parties run on one machine; not part of the agreement"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """A whole federation file.
+
+    Parameters
+    ----------
+    name : str
+        Name of the federation.
+    builder : str
+        The party that opens statistics and fits the card; it holds the label.
+    contract : str
+        Path of the data contract, relative to the federation file.
+    coordinator : Member
+    parties : mapping of str to Member
+    protocol : Protocol
+    floors : Limits
+    scorecard : Card
+    """
+
+    name: str
+    builder: str
+    contract: str
+    coordinator: Member
+    parties: Mapping[str, Member]
+    protocol: Protocol = field(default_factory=Protocol)
+    floors: Limits = field(default_factory=Limits)
+    scorecard: Card = field(default_factory=Card)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Names of the parties in the order of every protocol."""
+        return tuple(sorted(self.parties))
+
+    @property
+    def roster(self) -> Roster:
+        """Everybody's pinned fingerprint."""
+        pins = {name: member.fingerprint for name, member in self.parties.items()}
+        return Roster({**pins, "coordinator": self.coordinator.fingerprint})
+
+    def agreement(self, contract_digest: str) -> str:
+        """Return the digest of all that the parties must agree on.
+
+        Parameters
+        ----------
+        contract_digest : str
+            Digest of the data contract.
+
+        Returns
+        -------
+        str
+            SHA-256 in hex. Homes are left out: where a party keeps its files is its own affair.
+        """
+        agreed: Any = {
+            "name": self.name,
+            "builder": self.builder,
+            "contract": contract_digest,
+            "members": dict(self.roster.fingerprints),
+            "protocol": asdict(self.protocol),
+            "floors": asdict(self.floors),
+            "scorecard": asdict(self.scorecard),
+        }
+        return hashlib.sha256(rfc8785.dumps(agreed)).hexdigest()
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], source: str) -> Federation:
+        """Read a parsed federation file.
+
+        Raises
+        ------
+        ConfigError
+            With all findings, each with its path.
+        """
+        reader = Reader(source)
+        known = [item.name for item in fields(cls)]
+        reader.unknown("", mapping, known)
+        members = reader.table("parties", mapping.get("parties", {}))
+        parties = {
+            name: reader.read(Member, f"parties.{name}", value) for name, value in members.items()
+        }
+        result = cls(
+            name=reader.text("name", mapping),
+            builder=reader.text("builder", mapping),
+            contract=reader.text("contract", mapping),
+            coordinator=reader.read(Member, "coordinator", mapping.get("coordinator", {})),
+            parties=parties,
+            protocol=reader.read(Protocol, "protocol", mapping.get("protocol", {})),
+            floors=reader.read(Limits, "floors", mapping.get("floors", {})),
+            scorecard=reader.read(Card, "scorecard", mapping.get("scorecard", {})),
+        )
+        reader.check(2 <= len(parties) <= 10, "parties", "must be 2 to 10 tables", len(parties))
+        reader.check(
+            result.builder in parties, "builder", "must be one of the parties", result.builder
+        )
+        for name, member in {**parties, "coordinator": result.coordinator}.items():
+            pin = member.fingerprint
+            good = len(pin) == _FINGERPRINT_LENGTH and _HEX.issuperset(pin)
+            reader.check(good, f"{name}.fingerprint", "must be 64 hex digits", pin)
+        pins = [member.fingerprint for member in (*parties.values(), result.coordinator)]
+        reader.check(len(set(pins)) == len(pins), "fingerprint", "must differ between members", "")
+        reader.finish()
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class PartyFile:
+    """A party's own file, `party.toml` in its home: nobody else reads it."""
+
+    train: str = setting("train.parquet", "Table with the customers to learn from")
+    test: str = setting("test.parquet", "Table with the customers to evaluate on")
+    further_moments: str = setting(
+        "refuse",
+        "May moments over other rows or bins follow earlier ones? They differ in small groups",
+        choices=("refuse", "accept"),
+    )
+    key: str = setting("identity.key", "Ed25519 private key; only its owner may read the file")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], source: str) -> PartyFile:
+        """Read a parsed party file; see `Federation.from_mapping`."""
+        reader = Reader(source)
+        result = reader.read(cls, "", mapping)
+        reader.finish()
+        return result
+
+
+SECTIONS: Mapping[str, type] = {"protocol": Protocol, "floors": Limits, "scorecard": Card}
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Parse TOML; a mistake in its syntax names the file and the line.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(source, [f"not TOML: {error}"]) from error
+
+
+def parse_federation(
+    text: str,
+    source: str,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+) -> tuple[Federation, dict[str, Origin]]:
+    """Read the text of a federation file, with environment and flags on top.
+
+    Parameters
+    ----------
+    text, source : str
+        The file's text and name.
+    environment : mapping of str to str
+        `CONFIDE_PROTOCOL_DEADLINE_S=30` sets `protocol.deadline_s`, and so on.
+    flags : mapping of str to value, optional
+        Path to value.
+
+    Returns
+    -------
+    federation : Federation
+    origins : dict of str to str
+        Where each setting's value came from.
+
+    Raises
+    ------
+    ConfigError
+        With all findings.
+    """
+    merged, origins = overlay(parse_toml(text, source), SECTIONS, environment, flags or {})
+    return Federation.from_mapping(merged, source), origins

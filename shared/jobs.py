@@ -1,0 +1,99 @@
+"""What each phase of a run works on: both sides derive the same jobs from the same few values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from shared.config import Federation
+from shared.protocols.align import AlignJob
+from shared.protocols.products import ProductJob
+from shared.protocols.score import ScoreJob
+from shared.sealed import Session
+
+COORDINATOR = "coordinator"
+PHASES = ("align", "moments", "score")
+
+# Below this many customers to evaluate on, a score bin would break its floor.
+_MIN_ALONE_BINS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as every member knows it.
+
+    Parameters
+    ----------
+    name : str
+        Identifier; never used twice.
+    attempt : int
+        Rises with every restart of a phase.
+    federation : Federation
+    contract_digest : str
+    """
+
+    name: str
+    attempt: int
+    federation: Federation
+    contract_digest: str
+
+    def session(self, phase: str) -> Session:
+        """Return what the envelopes of a phase are bound to."""
+        agreement = self.federation.agreement(self.contract_digest)
+        return Session(self.name, phase, self.attempt, agreement)
+
+    def scope(self, phase: str) -> str:
+        """Return the transport's scope of a phase."""
+        return f"{self.name}/{phase}/{self.attempt}"
+
+    def align(self) -> AlignJob:
+        """Return the alignment of all holders."""
+        rules = self.federation.protocol
+        return AlignJob(
+            run=self.name,
+            parties=self.federation.holders,
+            builder=self.federation.builder,
+            coordinator=COORDINATOR,
+            group=rules.alignment_group,
+            max_ids=rules.max_ids,
+            min_common=rules.min_common,
+        )
+
+    def moments(self, n_train: int) -> ProductJob:
+        """Return the products that the card is fitted on."""
+        n_rows = min(n_train, self.federation.protocol.sample_cap)
+        return self._products("moments", n_rows, only=False)
+
+    def alone(self, n_test: int) -> ProductJob | None:
+        """Return the products that evaluate each holder alone; None with too few customers."""
+        if n_test < _MIN_ALONE_BINS * self.federation.floors.rows:
+            return None
+        return self._products("alone", n_test, only=True)
+
+    def _products(self, label: str, n_rows: int, *, only: bool) -> ProductJob:
+        return ProductJob(
+            run=self.name,
+            label=label,
+            attempt=self.attempt,
+            holders=self.federation.holders,
+            builder=self.federation.builder,
+            coordinator=COORDINATOR,
+            n_rows=n_rows,
+            with_builder_only=only,
+        )
+
+    def score(self, n_rows: int, order: str, card: str) -> ScoreJob:
+        """Return the opening of scores over all common customers."""
+        rules = self.federation.protocol
+        return ScoreJob(
+            run=self.name,
+            attempt=self.attempt,
+            holders=self.federation.holders,
+            builder=self.federation.builder,
+            coordinator=COORDINATOR,
+            n_rows=n_rows,
+            order=order,
+            card=card,
+            openings=rules.score_openings,
+            two_party_scores=cast("Literal['refuse', 'accept']", rules.two_party_scores),
+        )

@@ -1,0 +1,541 @@
+"""Blind products: the table of counts between two holders' bins, and nothing of their rows.
+
+Holders a and b have 0/1 matrices A and B over the same n rows in common order, made of *groups*:
+the bins of one feature, exactly one of which is 1 in every row. A dealer that never sees them
+provides the randomness (Beaver 1991, "Efficient multiparty protocols using circuit randomization";
+the commodity model of Beaver 1997). In Z_2^16 or Z_2^32:
+
+1. Every holder announces the sizes of its groups, the digest of its row order, and a commitment
+   to its bins' margins (their counts).
+2. The dealer draws a seed for each holder; R_a, R_b and C_a are streams of the holders' seeds. It
+   seals `seed_a` to a, and to b `seed_b` and the correction ``C_b = R_a'R_b - C_a``.
+3. a seals ``E = A - R_a`` to its peers, the same E for all; b seals ``F = B - R_b``.
+4. a computes ``A'F + C_a``, b computes ``E'R_b + C_b``. They add up to ``A'B``. Both go sealed to
+   the builder, never to the coordinator, who knows the R's.
+5. The builder adds, opens the margin commitments, and checks that every group of rows and of
+   columns of each table adds up to the other side's margins.
+
+E and F are uniform to whoever does not know the seeds; the dealer knows the seeds and never gets E
+or F; a share is uniform to whoever does not have the other. So peers learn nothing, the coordinator
+learns n and the widths, and the builder learns the tables. It holds only while the dealer and a
+holder do not pool what they have.
+
+Rows go in chunks and are accumulated; a chunk's share is never sent, since differences of shares
+would be tables of few people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from os import urandom
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.arrays import pack_array, pack_value, unpack_array, unpack_value
+from shared.channel import Channel
+from shared.errors import BadPeer, FloorBroken, Refused
+from shared.masks import SEED_BYTES, Keystream
+from shared.ring import Unsigned, indicator_product, residue_product, ring_bits, ring_dtype
+
+MAX_WIDTH = 4096
+_CHUNK_ROWS = 4096
+_SALT_BYTES = 32
+
+Table = NDArray[np.int64]
+
+
+class SeedJournal(Protocol):
+    """A party's durable memory of dealt seeds."""
+
+    def use_seed(self, seed: bytes, columns: str, order: str) -> None:
+        """Record that a seed masks these columns in this row order, before anything is sent.
+
+        Raises
+        ------
+        Refused
+            If the seed was used for other columns or another row order: two matrices under one
+            mask would show their difference.
+        """
+
+
+@dataclass(frozen=True)
+class ProductJob:
+    """What is multiplied with what.
+
+    Parameters
+    ----------
+    run, label : str
+        The run, and which product of it: `moments`, `alone`, ...
+    attempt : int
+        Rises with every restart.
+    holders : tuple of str
+        Sorted names of the parties that bring columns.
+    builder : str
+        Who opens the tables; one of the holders.
+    coordinator : str
+        The dealer.
+    n_rows : int
+        Rows in common order.
+    with_builder_only : bool
+        Multiply each holder with the builder, but not the others among each other.
+    """
+
+    run: str
+    label: str
+    attempt: int
+    holders: tuple[str, ...]
+    builder: str
+    coordinator: str
+    n_rows: int
+    with_builder_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.builder not in self.holders or len(set(self.holders)) < 2:
+            raise Refused("a product needs two holders or more, the builder among them")
+        if tuple(sorted(self.holders)) != self.holders or self.coordinator in self.holders:
+            raise Refused("holders stand in sorted order, without the coordinator")
+
+    @property
+    def bits(self) -> int:
+        """Width of the ring: 16 while no count can reach 65,536."""
+        return ring_bits(self.n_rows)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of holders whose table is computed, each in sorted order."""
+        pairs = combinations(self.holders, 2)
+        return tuple(pair for pair in pairs if not self.with_builder_only or self.builder in pair)
+
+    def partners(self, holder: str) -> tuple[str, ...]:
+        """Return the holders that `holder` shares a table with."""
+        return tuple(
+            other for pair in self.pairs if holder in pair for other in pair if other != holder
+        )
+
+    def label_of(self, *names: str) -> str:
+        """Return the label of a keystream: never the same for two jobs, attempts or pairs."""
+        return "/".join(("products", self.run, self.label, str(self.attempt), *names))
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """A holder's matrix of bins in its compact form: one bin number a row and group.
+
+    Parameters
+    ----------
+    codes : ndarray of integers, shape (n_rows, n_groups)
+        ``codes[r, g]`` is the bin of row r in group g, in ``[0, sizes[g])``.
+    sizes : tuple of int
+        Bins of each group.
+    description : bytes
+        Public description of the bins for the builder; holds no edge.
+    order : str
+        Digest of the row order, equal at all holders.
+    """
+
+    codes: NDArray[np.integer[Any]]
+    sizes: tuple[int, ...]
+    description: bytes
+    order: str
+
+    @property
+    def width(self) -> int:
+        """Number of bins in all groups."""
+        return sum(self.sizes)
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First column of each group."""
+        return group_starts(self.sizes)
+
+    def dense(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return rows ``[start, stop)`` as a 0/1 matrix of float64."""
+        codes = self.codes[start:stop] + self.starts
+        matrix = np.zeros((codes.shape[0], self.width))
+        np.put_along_axis(matrix, codes.astype(np.intp), 1.0, axis=1)
+        return matrix
+
+    @cached_property
+    def margins(self) -> Table:
+        """Rows in each bin, shape (width,)."""
+        counts = [
+            np.bincount(self.codes[:, group], minlength=size)
+            for group, size in enumerate(self.sizes)
+        ]
+        return np.concatenate(counts).astype(np.int64)
+
+    @cached_property
+    def columns_digest(self) -> str:
+        """Digest of every bin of every row: what a dealt seed is bound to."""
+        digest = hashlib.sha256(pack_value({"sizes": list(self.sizes)}))
+        digest.update(np.ascontiguousarray(self.codes, dtype="<i8").tobytes())
+        return digest.hexdigest()
+
+    def own_table(self) -> Table:
+        """Return the counts between the holder's own bins, shape (width, width)."""
+        total = np.zeros((self.width, self.width))
+        for start in range(0, len(self.codes), _CHUNK_ROWS):
+            chunk = self.dense(start, start + _CHUNK_ROWS)
+            total += chunk.T @ chunk
+        return total.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the builder learns.
+
+    Parameters
+    ----------
+    descriptions : mapping of str to bytes
+        Each holder's public description of its bins.
+    own : mapping of str to ndarray of int64, shape (width, width)
+        Counts between a holder's own bins.
+    cross : mapping of (str, str) to ndarray of int64, shape (width_a, width_b)
+        Counts between the bins of two holders.
+    """
+
+    descriptions: Mapping[str, bytes]
+    own: Mapping[str, Table]
+    cross: Mapping[tuple[str, str], Table]
+
+
+@dataclass(frozen=True, slots=True)
+class _Announcement:
+    sizes: tuple[int, ...]
+    order: str
+    commitment: str
+
+    @property
+    def width(self) -> int:
+        return sum(self.sizes)
+
+
+def group_starts(sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Return the first column of each group."""
+    return np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64)
+
+
+def check_floors(matrix: OneHot, minimum: int) -> None:
+    """Refuse to send anything about a bin, or its complement, with too few people.
+
+    Raises
+    ------
+    FloorBroken
+        Says how many bins are too small, not which: the builder reads the error too.
+    """
+    n_rows = len(matrix.codes)
+    # A group of one bin holds everybody, and says nothing.
+    alone = np.repeat(np.array(matrix.sizes) == 1, matrix.sizes)
+    small = (np.minimum(matrix.margins, n_rows - matrix.margins) < minimum) & ~alone
+    if small.any():
+        raise FloorBroken(
+            f"{int(small.sum())} of {matrix.width} bins, or their complements, hold fewer than "
+            f"{minimum} of {n_rows} customers",
+            hint="merge them: fewer thresholds, or a larger sample",
+        )
+
+
+def deal(channel: Channel, job: ProductJob, *, entropy: Callable[[int], bytes] = urandom) -> None:
+    """Be the dealer: draw the seeds, send the corrections.
+
+    Parameters
+    ----------
+    channel : Channel
+        The coordinator's sealed channel.
+    job : ProductJob
+    entropy : callable
+        Source of secret bytes.
+
+    Raises
+    ------
+    BadPeer
+        If a holder announces an impossible width.
+    """
+    widths = {holder: _announced(channel, holder, job).width for holder in job.holders}
+    seeds = {holder: entropy(SEED_BYTES) for holder in job.holders}
+    for holder, seed in seeds.items():
+        channel.send(holder, "products/seed", seed)
+    masks = {holder: Keystream(seed, job.label_of(holder)) for holder, seed in seeds.items()}
+    dtype = ring_dtype(job.bits)
+    totals = {(a, b): np.zeros((widths[a], widths[b]), dtype) for a, b in job.pairs}
+    for start in range(0, job.n_rows, _CHUNK_ROWS):
+        rows = min(_CHUNK_ROWS, job.n_rows - start)
+        chunk = {h: masks[h].elements((rows, widths[h]), dtype) for h in job.holders}
+        for a, b in job.pairs:
+            totals[a, b] += residue_product(chunk[a], chunk[b])
+    for a, b in job.pairs:
+        share = Keystream(seeds[a], job.label_of(a, b)).elements(totals[a, b].shape, dtype)
+        channel.send(b, f"products/correction/{a}", pack_array(totals[a, b] - share))
+
+
+def multiply(
+    channel: Channel,
+    job: ProductJob,
+    mine: OneHot,
+    *,
+    minimum: int,
+    max_rank_share: float,
+    journal: SeedJournal,
+    consent: Callable[[], None] = lambda: None,
+    entropy: Callable[[int], bytes] = urandom,
+) -> Opened | None:
+    """Be a holder.
+
+    Parameters
+    ----------
+    channel : Channel
+        The party's sealed channel.
+    job : ProductJob
+    mine : OneHot
+        The own bins, in common row order.
+    minimum : int
+        Fewest rows in a bin and in its complement.
+    max_rank_share : float
+        Largest rank of the builder's columns, as a share of the rows (0.01: design 4.3).
+    journal : SeedJournal
+        Remembers dealt seeds.
+    consent : callable
+        Called when every check has passed and before the first masked row leaves; it writes down
+        what is about to be opened, or raises to refuse.
+    entropy : callable
+        Source of secret bytes.
+
+    Returns
+    -------
+    Opened or None
+        The tables at the builder, None elsewhere.
+
+    Raises
+    ------
+    FloorBroken
+        If a bin is too small, or the builder brings too many columns; nothing was sent.
+    Refused
+        If the dealt seed was used before.
+    BadPeer
+        If a peer's rows stand in another order, a message is malformed, or a table does not add up
+        to the committed margins.
+    """
+    check_floors(mine, minimum)
+    salt = entropy(_SALT_BYTES)
+    announced = _announce(channel, job, mine, salt)
+    _check_rank(announced[job.builder], job, max_rank_share)
+    seed = channel.receive(job.coordinator, "products/seed")
+    if len(seed) != SEED_BYTES:
+        raise BadPeer("a dealt seed has the wrong length", party=job.coordinator)
+    consent()
+    journal.use_seed(seed, mine.columns_digest, mine.order)
+    shares = _exchange(channel, job, mine, seed, announced)
+    if channel.me != job.builder:
+        _hand_over(channel, job, mine, salt, shares)
+        return None
+    return _open(channel, job, mine, shares, announced)
+
+
+def _commitment(mine_margins: Table, description: bytes, salt: bytes) -> str:
+    return hashlib.sha256(salt + pack_array(mine_margins) + description).hexdigest()
+
+
+def _announce(
+    channel: Channel, job: ProductJob, mine: OneHot, salt: bytes
+) -> dict[str, _Announcement]:
+    own = _Announcement(
+        mine.sizes,
+        mine.order,
+        _commitment(mine.margins, mine.description, salt),
+    )
+    others = [holder for holder in job.holders if holder != channel.me]
+    channel.send_all([*others, job.coordinator], "products/announce", pack_value(_wire(own)))
+    announced = {holder: _announced(channel, holder, job) for holder in others}
+    for holder, theirs in announced.items():
+        if not hmac.compare_digest(theirs.order, own.order):
+            raise BadPeer("its rows stand in another order than ours: align again", party=holder)
+    return announced | {channel.me: own}
+
+
+def _wire(announcement: _Announcement) -> dict[str, Any]:
+    return {
+        "sizes": list(announcement.sizes),
+        "order": announcement.order,
+        "commitment": announcement.commitment,
+    }
+
+
+def _announced(channel: Channel, holder: str, job: ProductJob) -> _Announcement:
+    value = unpack_value(channel.receive(holder, "products/announce"), cap=4096)
+    try:
+        announcement = _Announcement(
+            tuple(int(size) for size in value["sizes"]),
+            str(value["order"]),
+            str(value["commitment"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadPeer("an announcement is malformed", party=holder) from error
+    if not announcement.sizes or min(announcement.sizes) < 1 or announcement.width > MAX_WIDTH:
+        raise BadPeer(
+            f"announces {announcement.width} bins for {job.label}; between 1 and {MAX_WIDTH} may "
+            "take part, none of the groups empty",
+            party=holder,
+        )
+    return announcement
+
+
+def _check_rank(builder: _Announcement, job: ProductJob, max_rank_share: float) -> None:
+    # Every group adds up to the same column of ones, hence the rank.
+    rank = builder.width - len(builder.sizes) + 1
+    allowed = int(job.n_rows * max_rank_share)
+    if rank > allowed:
+        raise FloorBroken(
+            f"the builder {job.builder} brings columns of rank {rank} over {job.n_rows} customers; "
+            f"at most {allowed}, or its own rows would single out others'",
+            hint="fewer thresholds at the builder, no pairs there, or more customers",
+        )
+
+
+def _exchange(
+    channel: Channel,
+    job: ProductJob,
+    mine: OneHot,
+    seed: bytes,
+    announced: Mapping[str, _Announcement],
+) -> dict[tuple[str, str], Unsigned]:
+    """Send the masked rows, take in the peers', return the own shares: steps 3 and 4."""
+    dtype = ring_dtype(job.bits)
+    partners = job.partners(channel.me)
+    mask = Keystream(seed, job.label_of(channel.me))
+    shares: dict[tuple[str, str], Unsigned] = {
+        pair: np.zeros((announced[pair[0]].width, announced[pair[1]].width), dtype)
+        for pair in job.pairs
+        if channel.me in pair
+    }
+    for start in range(0, job.n_rows, _CHUNK_ROWS):
+        stop = min(start + _CHUNK_ROWS, job.n_rows)
+        plain = mine.dense(start, stop)
+        hidden = mask.elements(plain.shape, dtype)
+        channel.send_all(partners, "products/masked", pack_array(plain.astype(dtype) - hidden))
+        for peer in partners:
+            theirs = unpack_array(
+                channel.receive(peer, "products/masked"),
+                dtype,
+                (stop - start, announced[peer].width),
+                cap=_CHUNK_ROWS * MAX_WIDTH,
+            )
+            if channel.me < peer:
+                shares[channel.me, peer] += indicator_product(plain, theirs)
+            else:
+                shares[peer, channel.me] += residue_product(theirs, hidden)
+    return {
+        pair: share + _constant(channel, job, seed, pair, share.shape)
+        for pair, share in shares.items()
+    }
+
+
+def _constant(
+    channel: Channel, job: ProductJob, seed: bytes, pair: tuple[str, str], shape: tuple[int, ...]
+) -> Unsigned:
+    """C_a from the own seed, or C_b as the dealer sent it."""
+    dtype = ring_dtype(job.bits)
+    if channel.me == pair[0]:
+        return Keystream(seed, job.label_of(*pair)).elements(shape, dtype)
+    raw = channel.receive(job.coordinator, f"products/correction/{pair[0]}")
+    return unpack_array(raw, dtype, shape, cap=MAX_WIDTH * MAX_WIDTH)
+
+
+def _hand_over(
+    channel: Channel,
+    job: ProductJob,
+    mine: OneHot,
+    salt: bytes,
+    shares: Mapping[tuple[str, str], Unsigned],
+) -> None:
+    channel.send(job.builder, "products/description", mine.description)
+    channel.send(job.builder, "products/margins", salt + pack_array(mine.margins))
+    channel.send(job.builder, "products/own", pack_array(mine.own_table()))
+    for a, b in shares:
+        channel.send(job.builder, f"products/share/{a}/{b}", pack_array(shares[a, b]))
+
+
+def _open(
+    channel: Channel,
+    job: ProductJob,
+    mine: OneHot,
+    shares: Mapping[tuple[str, str], Unsigned],
+    announced: Mapping[str, _Announcement],
+) -> Opened:
+    """Step 5 at the builder."""
+    descriptions = {channel.me: mine.description}
+    own = {channel.me: mine.own_table()}
+    margins = {channel.me: mine.margins}
+    received: dict[tuple[str, str], list[Unsigned]] = {pair: [] for pair in job.pairs}
+    for pair, share in shares.items():
+        received[pair].append(share)
+    for holder in job.holders:
+        if holder == channel.me:
+            continue
+        descriptions[holder], margins[holder], own[holder] = _take_margins(
+            channel, holder, announced[holder]
+        )
+        for pair in job.pairs:
+            if holder in pair:
+                received[pair].append(_take_share(channel, holder, pair, announced, job))
+    cross = {}
+    for pair, (first, second) in received.items():
+        cross[pair] = (first + second).astype(np.int64)
+        _check_table(cross[pair], margins, announced, pair, job)
+    return Opened(descriptions, own, cross)
+
+
+def _take_share(
+    channel: Channel,
+    holder: str,
+    pair: tuple[str, str],
+    announced: Mapping[str, _Announcement],
+    job: ProductJob,
+) -> Unsigned:
+    raw = channel.receive(holder, f"products/share/{pair[0]}/{pair[1]}")
+    shape = (announced[pair[0]].width, announced[pair[1]].width)
+    return unpack_array(raw, ring_dtype(job.bits), shape, cap=MAX_WIDTH * MAX_WIDTH)
+
+
+def _take_margins(
+    channel: Channel, holder: str, announced: _Announcement
+) -> tuple[bytes, Table, Table]:
+    description = channel.receive(holder, "products/description")
+    opening = channel.receive(holder, "products/margins")
+    salt, packed = opening[:_SALT_BYTES], opening[_SALT_BYTES:]
+    margins = unpack_array(packed, np.int64, (announced.width,), cap=MAX_WIDTH)
+    if not hmac.compare_digest(_commitment(margins, description, salt), announced.commitment):
+        raise BadPeer("its margins do not open its commitment", party=holder)
+    own = unpack_array(
+        channel.receive(holder, "products/own"),
+        np.int64,
+        (announced.width, announced.width),
+        cap=MAX_WIDTH * MAX_WIDTH,
+    )
+    if (np.diagonal(own) != margins).any() or (own != own.T).any():
+        raise BadPeer("its own table does not agree with its committed margins", party=holder)
+    return description, margins, own
+
+
+def _check_table(
+    table: Table,
+    margins: Mapping[str, Table],
+    announced: Mapping[str, _Announcement],
+    pair: tuple[str, str],
+    job: ProductJob,
+) -> None:
+    """Each group of rows, and of columns, adds up to the other side's margins."""
+    a, b = pair
+    rows = np.add.reduceat(table, group_starts(announced[a].sizes), axis=0)
+    columns = np.add.reduceat(table, group_starts(announced[b].sizes), axis=1)
+    if (rows != margins[b]).any() or (columns != margins[a][:, None]).any():
+        raise BadPeer(
+            f"the table between {a} and {b} does not add up to their committed margins: one of "
+            f"them, or the dealer {job.coordinator}, sent something wrong"
+        )

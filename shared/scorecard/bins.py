@@ -1,0 +1,412 @@
+"""How one holder cuts its own values into bins, and pairs of features into cells.
+
+These definitions hold edges and stay with their holder. Every bin, and every cell of a pair, holds
+at least `Floors.minimum` training rows; since a block has two bins or more, so does the complement
+of each (design 4.3). Smaller groups are merged before anything is counted for others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shared.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+_FEW = 64  # a feature with at most so many values is cut at all of them before coarsening
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """How many people must stand behind every bin (design 4.3).
+
+    Parameters
+    ----------
+    rows : int
+        At least so many rows, >= 1.
+    share : float
+        And at least this share of the rows, in [0, 0.5].
+
+    Raises
+    ------
+    UsageError
+        If one is out of range.
+    """
+
+    rows: int = 100
+    share: float = 0.004
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or not 0 <= self.share <= 0.5:
+            raise UsageError(
+                "floors: rows must be at least 1 and share in [0, 0.5]. "
+                f"Got {self.rows}, {self.share}"
+            )
+
+    def minimum(self, n: int) -> int:
+        """Return the smallest number of rows a bin may hold among `n`."""
+        return max(self.rows, math.ceil(self.share * n - 1e-9))  # .004 * 25000 is above 100
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A number cut at edges: bin k holds the values above k edges ("x > t").
+
+    Parameters
+    ----------
+    name : str
+        Column.
+    edges : tuple of float
+        Ascending; a value equal to an edge lies below it.
+    special : tuple of float
+        All special codes of the column.
+    apart : tuple of tuple of float or None
+        Codes that share a bin of their own behind the ordered bins; None is a missing value.
+    home : float
+        Median of the ordinary training values. A missing value or special code without a bin of
+        its own is read as this value, in training and in scoring: neither good nor bad news.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    special: tuple[float, ...]
+    apart: tuple[tuple[float | None, ...], ...]
+    home: float
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of bins: the ordered ones, then those apart."""
+        return len(self.edges) + 1 + len(self.apart)
+
+    def steps(self, values: Floats) -> tuple[Ints, Ints]:
+        """Place values.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (n,)
+            NaN is missing.
+
+        Returns
+        -------
+        steps : ndarray of int64, shape (n,)
+            How many edges lie below each value; 0 for a value with a bin apart.
+        apart : ndarray of int64, shape (n,)
+            Which bin apart, or -1.
+        """
+        missing = np.isnan(values)
+        plain = np.where(missing | np.isin(values, self.special), self.home, values)
+        steps = np.searchsorted(np.asarray(self.edges), plain, side="left").astype(np.int64)
+        apart = np.full(values.shape, -1, dtype=np.int64)
+        for index, codes in enumerate(self.apart):
+            for code in codes:
+                apart[missing if code is None else values == code] = index
+        steps[apart >= 0] = 0
+        return steps, apart
+
+    def encode(self, values: Floats) -> Ints:
+        """Return the bin of each value, shape (n,)."""
+        steps, apart = self.steps(values)
+        return np.where(apart >= 0, len(self.edges) + 1 + apart, steps)
+
+    def ladder(self) -> NDArray[np.uint8]:
+        """Return which indicators hold in each bin: thresholds passed, then bins apart."""
+        ladder = np.zeros((self.n_atoms, self.n_atoms - 1), dtype=np.uint8)
+        n_edges = len(self.edges)
+        ladder[: n_edges + 1, :n_edges] = np.tri(n_edges + 1, n_edges, -1)
+        ladder[n_edges + 1 :, n_edges:] = np.eye(len(self.apart))
+        return ladder
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the public name of each indicator: no edge, only its number."""
+        steps = [f"{self.name}>#{k + 1}" for k in range(len(self.edges))]
+        return (*steps, *(f"{self.name} {_codes_text(codes)}" for codes in self.apart))
+
+
+def _codes_text(codes: Sequence[float | None]) -> str:
+    return ", ".join("missing" if code is None else f"special {code:g}" for code in codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A category: small levels are merged.
+
+    Parameters
+    ----------
+    name : str
+        Column.
+    groups : tuple of int
+        Bin of each level of the contract, in the order of their codes.
+    missing : int
+        Bin of a missing value.
+    texts : tuple of str
+        Public name of each bin.
+    """
+
+    name: str
+    groups: tuple[int, ...]
+    missing: int
+    texts: tuple[str, ...]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of bins; bin 0 is the commonest."""
+        return len(self.texts)
+
+    def encode(self, values: Floats) -> Ints:
+        """Return the bin of each value, shape (n,).
+
+        Raises
+        ------
+        DataError
+            If a value is not the code of a level.
+        """
+        missing = np.isnan(values)
+        codes = np.where(missing, 0, values)
+        known = (codes >= 0) & (codes < len(self.groups)) & (codes == np.floor(codes))
+        if not known.all():
+            count = int((~known).sum())
+            raise DataError(
+                self.name,
+                [f"{count} rows hold a category that the card does not know"],
+                hint="add the level to the contract and train again, or repair the data",
+            )
+        bins = np.asarray(self.groups, dtype=np.int64)[codes.astype(np.int64)]
+        return np.where(missing, self.missing, bins)
+
+    def ladder(self) -> NDArray[np.uint8]:
+        """Return which indicators hold in each bin: none in bin 0, one in each other."""
+        return np.eye(self.n_atoms, dtype=np.uint8)[:, 1:]
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the public name of each indicator."""
+        return tuple(f"{self.name}={text}" for text in self.texts[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Two numbers of one holder, cut coarsely: products of "x > s" and "z > t".
+
+    Parameters
+    ----------
+    first, second : Axis
+        Coarse edges of both.
+    kept : tuple of pairs of int
+        The products: number of the edge of the first and of the second axis, from 0. Cells of the
+        grid that no product tells apart are one bin.
+    """
+
+    first: Axis
+    second: Axis
+    kept: tuple[tuple[int, int], ...]
+
+    def _signatures(self) -> tuple[NDArray[np.uint8], Ints]:
+        """Products that hold in each bin, and the bin of each cell of the grid."""
+        shape = (len(self.first.edges) + 1, len(self.second.edges) + 1)
+        rows, columns = np.indices(shape).reshape(2, -1)
+        holds = np.array([(rows > i) & (columns > j) for i, j in self.kept], dtype=np.uint8).T
+        distinct, place, bins = np.unique(holds, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(place, kind="stable")  # by first cell: bin 0 is the low corner
+        rank = np.argsort(order, kind="stable")
+        return distinct[order], rank[bins.ravel()].reshape(shape).astype(np.int64)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of bins."""
+        return len(self._signatures()[0])
+
+    def encode(self, first: Floats, second: Floats) -> Ints:
+        """Return the bin of each pair of values, shape (n,); bins apart count as the lowest."""
+        return self._signatures()[1][self.first.steps(first)[0], self.second.steps(second)[0]]
+
+    def ladder(self) -> NDArray[np.uint8]:
+        """Return which products hold in each bin."""
+        return self._signatures()[0]
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the public name of each product."""
+        one, two = self.first.name, self.second.name
+        return tuple(f"{one}>#{i + 1} x {two}>#{j + 1}" for i, j in self.kept)
+
+
+def plan_axis(
+    name: str, values: Floats, special: Sequence[float], *, thresholds: int, floor: int
+) -> Axis | None:
+    """Cut a column at quantiles of its ordinary values, every bin at or above the floor.
+
+    Parameters
+    ----------
+    name : str
+        Column.
+    values : ndarray of float64, shape (n,)
+        Training values, NaN is missing.
+    special : sequence of float
+        Special codes.
+    thresholds : int
+        Largest number of edges.
+    floor : int
+        Rows that a bin must hold.
+
+    Returns
+    -------
+    Axis or None
+        None where fewer ordinary values than the floor exist, or only one bin.
+    """
+    codes = tuple(float(code) for code in special)
+    missing = np.isnan(values)
+    ordinary = np.sort(values[~missing & ~np.isin(values, codes)])
+    if ordinary.size < floor:
+        return None
+    counts: list[tuple[float | None, int]] = [(None, int(missing.sum()))]
+    counts += [(code, int((values == code).sum())) for code in codes]
+    apart: list[tuple[float | None, ...]] = [(code,) for code, count in counts if count >= floor]
+    small = [(code, count) for code, count in counts if 0 < count < floor]
+    if sum(count for _, count in small) >= floor:
+        apart.append(tuple(code for code, _ in small))
+    edges = _edges(ordinary, thresholds, floor)
+    axis = Axis(name, edges, codes, tuple(apart), float(ordinary[(ordinary.size - 1) // 2]))
+    return axis if axis.n_atoms > 1 else None
+
+
+def _edges(ordinary: Floats, thresholds: int, floor: int) -> tuple[float, ...]:
+    """Edges among sorted values: quantiles, left to right, that leave the floor on both sides."""
+    distinct, counts = np.unique(ordinary, return_counts=True)
+    if distinct.size <= thresholds + 1:
+        candidates = distinct[:-1]
+    else:
+        ranks = np.arange(1, thresholds + 1) * ordinary.size // (thresholds + 1)
+        candidates = np.unique(ordinary[ranks])
+    below = np.cumsum(counts)[np.searchsorted(distinct, candidates)]
+    edges: list[float] = []
+    last = 0
+    for edge, count in zip(candidates.tolist(), below.tolist(), strict=True):
+        if count - last >= floor and ordinary.size - count >= floor:
+            edges.append(edge)
+            last = count
+    return tuple(edges)
+
+
+def coarsen(axis: Axis, values: Floats, *, edges: int, levels: int, floor: int) -> Axis | None:
+    """Cut a column for pairs.
+
+    Parameters
+    ----------
+    axis : Axis
+        Its fine cut.
+    values : ndarray of float64, shape (n,)
+        Training values.
+    edges : int
+        Largest number of edges, of those that lie nearest to equal shares.
+    levels : int
+        The same for a column with few different values, whose edges are steps of a status.
+    floor : int
+        Rows that a bin must hold.
+
+    Returns
+    -------
+    Axis or None
+        None where no edge is left.
+    """
+    ordinary = np.sort(values[~np.isnan(values) & ~np.isin(values, axis.special)])
+    few = np.unique(ordinary).size <= _FEW
+    fine = np.asarray(_edges(ordinary, _FEW if few else 99, floor))
+    wanted = levels if few else edges
+    if fine.size > wanted:
+        shares = np.searchsorted(ordinary, fine, side="right") / ordinary.size
+        targets = np.arange(1, wanted + 1) / (wanted + 1)
+        fine = fine[np.unique(np.abs(shares[None, :] - targets[:, None]).argmin(axis=1))]
+    if not fine.size:
+        return None
+    return Axis(axis.name, tuple(fine.tolist()), axis.special, axis.apart, axis.home)
+
+
+def plan_cells(first: Axis, second: Axis, one: Floats, two: Floats, *, floor: int) -> Cells | None:
+    """Choose the products of two coarse axes, the most balanced first.
+
+    A product is kept only if all cells that the kept products tell apart hold the floor. One that
+    tells no new cells apart is kept as well: it is another card point over the same cells.
+
+    Parameters
+    ----------
+    first, second : Axis
+        Coarse axes.
+    one, two : ndarray of float64, shape (n,)
+        Training values of both.
+    floor : int
+        Rows that a cell must hold.
+
+    Returns
+    -------
+    Cells or None
+        None where no product can be kept.
+    """
+    shape = (len(first.edges) + 1, len(second.edges) + 1)
+    place = first.steps(one)[0] * shape[1] + second.steps(two)[0]
+    grid = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
+    n = int(grid.sum())
+    rows, columns = np.indices(shape)
+
+    def imbalance(pair: tuple[int, int]) -> int:
+        inside = int(grid[pair[0] + 1 :, pair[1] + 1 :].sum())
+        return -min(inside, n - inside)
+
+    part = np.zeros(shape, dtype=np.int64)
+    kept: list[tuple[int, int]] = []
+    for i, j in sorted(product(range(shape[0] - 1), range(shape[1] - 1)), key=imbalance):
+        finer = part * 2 + ((rows > i) & (columns > j))
+        names, inverse = np.unique(finer, return_inverse=True)
+        inverse = inverse.reshape(shape)
+        filled: NDArray[Any] = np.bincount(inverse.ravel(), grid.ravel(), minlength=names.size)
+        if filled.min() >= floor:
+            part = inverse
+            kept.append((i, j))
+    return Cells(first, second, tuple(sorted(kept))) if kept else None
+
+
+def plan_levels(name: str, values: Floats, levels: Sequence[str], *, floor: int) -> Levels | None:
+    """Give each level of a category its bin, and one to all small levels together.
+
+    Parameters
+    ----------
+    name : str
+        Column.
+    values : ndarray of float64, shape (n,)
+        Index of the level; NaN is missing.
+    levels : sequence of str
+        All levels of the contract.
+    floor : int
+        Rows that a bin must hold.
+
+    Returns
+    -------
+    Levels or None
+        None where only one bin is left. What is too small even together joins the commonest.
+
+    Raises
+    ------
+    DataError
+        If a value is not the code of a level.
+    """
+    texts = (*levels, "missing")
+    all_bins = Levels(name, tuple(range(len(levels))), len(levels), texts).encode(values)
+    counts = np.bincount(all_bins, minlength=len(texts))
+    commonest = int(counts.argmax())
+    large = [commonest]
+    large += [k for k in range(len(texts)) if counts[k] >= floor and k != commonest]
+    small = [k for k in range(len(texts)) if k not in large]
+    together = int(counts[small].sum()) >= floor
+    names = [texts[k] for k in large] + (["other"] if together else [])
+    if len(names) < 2 or counts[commonest] < floor:
+        return None
+    bins = [large.index(k) if k in large else len(large) * together for k in range(len(texts))]
+    return Levels(name, tuple(bins[:-1]), bins[-1], tuple(names))
