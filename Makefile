@@ -1,0 +1,50 @@
+# Every target sets up what it needs: a virtual environment in .venv with the pinned versions.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Parties share the cores of one machine: one BLAS thread each.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+CUSTOMERS ?= 12000
+DEMO ?= demo
+export CONFIDE_TEST_DATA ?= ../shared/data
+
+.PHONY: help demo test test-all check bench clean
+
+help:  ## Say what there is to do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.run
+	$(PIP) --editable '.[test,check]'
+	@touch $@
+
+demo: $(BIN)/.run  ## Make a simulated world of four holders and train their scorecard
+	$(BIN)/confide demo $(DEMO) --customers $(CUSTOMERS)
+
+test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-all: $(BIN)/.dev check  ## Everything: style, types, architecture, and the slow tests too
+	$(BIN)/python -m pytest -q -n 2
+
+check: $(BIN)/.dev  ## Style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BIN)/.dev  ## The measurements of the README, on the data at $$CONFIDE_TEST_DATA
+	mkdir -p bench
+	$(BIN)/python scripts/bench_sum.py --json bench/sum.json
+	$(BIN)/python scripts/bench_alignment.py --sizes 10000 100000 --json bench/alignment.json
+	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --demographics --json bench/scorecard_demographics.json
+	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --json bench/scorecard.json
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) $(DEMO) bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
