@@ -30,6 +30,7 @@ def evaluate_alone(
     channel: SealedChannel,
     run: Run,
     n_test: int,
+    both_classes: bool,
     rows: NDArray[np.int64],
     points: NDArray[np.int64],
 ) -> Tables | None:
@@ -42,6 +43,8 @@ def evaluate_alone(
     run : Run
     n_test : int
         Common customers to evaluate on.
+    both_classes : bool
+        See `shared.jobs.Run.alone`.
     rows : ndarray of int64, shape (n_test,)
         Their rows in the own table.
     points : ndarray of int64, shape (n_test,)
@@ -53,7 +56,7 @@ def evaluate_alone(
         At the builder, for every other holder: goods and bads of its bins from the safest to the
         riskiest. None elsewhere, or with too few customers.
     """
-    job = run.alone(n_test)
+    job = run.alone(n_test, both_classes=both_classes)
     if job is None:
         return None
     floor = party.federation.floors.rows

@@ -45,6 +45,34 @@ def label_of(columns: Columns) -> Ints:
     return columns.label.astype(np.int64)
 
 
+def check_classes(party: Party, train: Ints, test: Ints) -> None:
+    """Refuse common customers of one class, before anything about them is opened.
+
+    Raises
+    ------
+    DataError
+        Names the table.
+    """
+    tables = (
+        (party.settings.train, label_of(party.train)[train], "learn from"),
+        (party.settings.test, label_of(party.test)[test], "evaluate on"),
+    )
+    findings = [
+        f"{name}: the common customers to {use} are of one class only"
+        for name, label, use in tables
+        if not 0 < label.sum() < len(label)
+    ]
+    if findings:
+        raise DataError("label", findings, hint="more customers, or another split")
+
+
+def both_classes(party: Party, test: Ints) -> bool:
+    """Return whether enough good and bad customers are there to evaluate each holder alone."""
+    label = label_of(party.test)[test]
+    bad = int(label.sum())
+    return min(bad, len(label) - bad) >= party.federation.floors.rows
+
+
 def settings_of(party: Party) -> BuildSettings:
     """Return how the federation agreed to fit."""
     agreed = party.federation.scorecard
@@ -105,8 +133,10 @@ def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
     draft = draft_card(moments, settings)
     card = card_of(draft, party.contract, settings.scale)
     seconds = time.perf_counter() - started
+    digest = hashlib.sha256(pack_value(card.to_mapping())).hexdigest()
     parts = {
         holder: {
+            "digest": digest,
             "card": part_of(draft, holder, draft.points),
             "alone": part_of(draft, holder, draft.alone[holder]),
         }
@@ -118,7 +148,7 @@ def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
     store.save_array(run.name, "moments", moments.counts)
     store.save_array(run.name, "moments_bads", moments.bads)
     return {
-        "card": hashlib.sha256(pack_value(card.to_mapping())).hexdigest(),
+        "card": digest,
         "fit_seconds": seconds,
         "columns": len(draft.columns.names),
         "points_kept": draft.fit.df,
@@ -192,8 +222,6 @@ def evaluation(label: Ints, points: Ints, default_prob: NDArray[np.float64]) -> 
     -------
     dict
     """
-    if label.min(initial=1) == label.max(initial=0):
-        raise DataError("label", ["the customers to evaluate on are of one class only"])
     # Only the bootstrap of the KS interval draws numbers; a fixed seed makes it repeatable.
     rng = np.random.default_rng(0)
     auc = metrics.auc_interval(label, -points, _LEVEL)

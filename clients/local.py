@@ -24,7 +24,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from clients.app import app
 from shared import transport
-from shared.channel import Frame, QueueChannel, pack_frame, unpack_frame
+from shared.channel import ABORT, Frame, QueueChannel, pack_frame, unpack_frame
 
 MESSAGE, REPLY, STOP = "@message", "@reply", "@stop"
 COORDINATOR = "coordinator"
@@ -33,7 +33,8 @@ COORDINATOR = "coordinator"
 class _Pipe:
     """The party's end of the pipe: a thread reads, everybody writes in turn."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, party: str) -> None:
+        self._party = party
         self._connection = connection
         self._lock = threading.Lock()
         self.messages: queue.Queue[bytes | None] = queue.Queue()
@@ -57,7 +58,7 @@ class _Pipe:
         except (EOFError, OSError):
             pass
         self.messages.put(None)
-        self.inbox.put(Frame(COORDINATOR, "", "abort", b"the coordinator is gone"))
+        self.inbox.put(Frame(COORDINATOR, self._party, ABORT, b"the coordinator is gone"))
 
 
 def _answer(raw: bytes, context: Context) -> bytes:
@@ -89,7 +90,7 @@ def serve(
     deadline : float
         Seconds to wait for a peer.
     """
-    pipe = _Pipe(connection)
+    pipe = _Pipe(connection, party)
     channel = QueueChannel(party, peers, pipe.inbox, pipe.carry, deadline=deadline)
     transport.use(channel.scoped)
     threading.Thread(target=pipe.read, daemon=True).start()

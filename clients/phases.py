@@ -7,9 +7,12 @@ the sealed channel, writes to the ledger what was opened, and keeps its result.
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from os import urandom
 from typing import Any
 
@@ -29,13 +32,13 @@ from clients.parts import (
 )
 from clients.party import Party
 from shared.arrays import pack_value, unpack_value
-from shared.errors import DataError, FloorBroken
+from shared.errors import BadPeer, DataError, FloorBroken
 from shared.groups import in_process
 from shared.jobs import Run
 from shared.protocols.align import Alignment, align_party
 from shared.protocols.products import OneHot, multiply
 from shared.protocols.sample import sample_rows, toss
-from shared.protocols.score import add_points, check_two_parties
+from shared.protocols.score import add_points, check_two_parties, digests
 from shared.scorecard.bins import Floors
 from shared.scorecard.columns import ColumnSettings, plan_blocks
 from shared.sealed import SealedChannel
@@ -55,9 +58,12 @@ def join(party: Party, run: Run) -> dict[str, Any]:
     ------
     DataError
         With all findings, if a table breaks the contract.
+    Refused
+        If the key file is not as `shared.identity.identity_from_file` wants it.
     """
     party.check_split()
     del run
+    _ = party.identity  # its key file is checked before anything starts
     return {
         "contract": party.contract.digest(),
         "features": len(party.contract.of(party.name)),
@@ -74,9 +80,24 @@ def align(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) 
     if workers == 1:
         found = align_party(channel, job, ids, mapper=in_process)
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_stop_with_parent
+        ) as pool:
             found = align_party(channel, job, ids, mapper=pool.map)
     return _keep_alignment(party, run, found)
+
+
+def _stop_with_parent() -> None:
+    """Make a worker end when its party is killed: it would wait for work for ever."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _keep_alignment(party: Party, run: Run, found: Alignment) -> dict[str, Any]:
@@ -89,6 +110,8 @@ def _keep_alignment(party: Party, run: Run, found: Alignment) -> dict[str, Any]:
             f"{len(train)} common customers to learn from; at least {minimum} are needed",
             hint="the parties share too few customers, or spell their ids differently",
         )
+    if party.is_builder:
+        builder.check_classes(party, train, test)
     party.store.save_array(run.name, "train_rows", train)
     party.store.save_array(run.name, "test_rows", test)
     party.store.save_value(run.name, "alignment", {"check": found.check.hex()})
@@ -115,7 +138,10 @@ def _keep_alignment(party: Party, run: Run, found: Alignment) -> dict[str, Any]:
         rows=len(found.positions),
         **details,
     )
-    return {"n_train": len(train), "n_test": len(test), "own": total}
+    told = {"n_train": len(train), "n_test": len(test), "own": total}
+    if party.is_builder:
+        told["both_classes"] = builder.both_classes(party, test)
+    return told
 
 
 def moments(
@@ -171,24 +197,30 @@ def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
     test = party.store.load_array(run.name, "test_rows")
     _check_count(len(train) + len(test), n_train + n_test)
     plans = plans_from_value(party.store.load_value(run.name, "plans"), "plans.json")
-    work = run.score(n_train + n_test, str(job["order"]), str(job["card"]))
+    work = run.score(n_train + n_test, str(job["card"]))
     check_two_parties(work)
-    part, alone = _parts(party, channel, run, plans)
+    part, alone = _parts(party, channel, run, plans, work.card)
     codes_train = encode(plans, party.train, train)
     codes_test = encode(plans, party.test, test)
     points = np.concatenate([part.total(codes_train), part.total(codes_test)])
+    ids = [party.train.ids[row] for row in train] + [party.test.ids[row] for row in test]
+    customers = digests(ids, points)
+    two = len(run.federation.holders) == 2
     party.store.record(
         run.name,
         phase="score",
-        what="sum of all parties' points",
+        what="own points, openly" if two else "sum of all parties' points",
         unit="customer",
         recipient=run.federation.builder,
         rows=len(points),
         values=len(points),
-        binding=str(job["order"]),
+        binding=customers[1],
     )
-    totals = add_points(channel, work, points, journal=party.store.journal)
-    tables = evaluate_alone(party, channel, run, n_test, test, alone.total(codes_test))
+    totals = add_points(channel, work, points, customers=customers, journal=party.store.journal)
+    both_classes = bool(job.get("both_classes", True))
+    tables = evaluate_alone(
+        party, channel, run, n_test, both_classes, test, alone.total(codes_test)
+    )
     party.store.save_value(run.name, "part", part.to_mapping())
     if totals is None:
         return {}
@@ -277,8 +309,11 @@ def _binding(party: Party, rows: NDArray[np.int64], plans: Plans) -> str:
     return hashlib.sha256(pack_value([ids, plans_to_value(plans)])).hexdigest()
 
 
-def _parts(party: Party, channel: SealedChannel, run: Run, plans: Plans) -> tuple[Part, Part]:
+def _parts(
+    party: Party, channel: SealedChannel, run: Run, plans: Plans, card: str
+) -> tuple[Part, Part]:
     """Give every holder its part of the card, and of its own card; take the own parts."""
+    sender = run.federation.builder
     if party.is_builder:
         parts = builder.parts(party, run)
         for holder in run.federation.holders:
@@ -286,9 +321,10 @@ def _parts(party: Party, channel: SealedChannel, run: Run, plans: Plans) -> tupl
                 channel.send(holder, "score/part", pack_value(parts[holder]))
         value = parts[party.name]
     else:
-        value = unpack_value(channel.receive(run.federation.builder, "score/part"))
-    sender = run.federation.builder
+        value = unpack_value(channel.receive(sender, "score/part"))
     value = value if isinstance(value, dict) else {}
+    if value.get("digest") != card:
+        raise BadPeer("its part is of another card than the coordinator named", party=sender)
     return (
         Part.received(plans, value.get("card"), sender),
         Part.received(plans, value.get("alone"), sender),

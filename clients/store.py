@@ -69,15 +69,19 @@ class Journal:
         note = {"job": job_digest, "input": input_digest, "cohort": list(cohort)}
         _append(self._path, {"kind": "reveal", **note})
 
-    def open_scores(self, order: str, allowed: int) -> None:
+    def open_scores(self, customers: str, points: str, allowed: int) -> None:
         """See `shared.protocols.score.ScoreJournal`."""
-        spent = sum(line["order"] == order for line in self._lines("scores"))
-        if spent >= allowed:
+        opened = {line["points"] for line in self._lines("scores") if line["of"] == customers}
+        if points in opened:
+            return
+        if len(opened) >= allowed:
             raise BudgetSpent(
-                f"scores over this alignment were opened {spent} times; {allowed} are allowed",
-                hint="every opening is one more equation about each customer; align anew",
+                f"points of {len(opened)} different cards were opened over these customers; "
+                f"{allowed} are allowed",
+                hint="every card is one more equation about each customer; the parties may agree "
+                "on a larger protocol.score_openings",
             )
-        _append(self._path, {"kind": "scores", "order": order})
+        _append(self._path, {"kind": "scores", "of": customers, "points": points})
 
     def open_moments(self, binding: str, *, accept_more: bool) -> None:
         """Record one moments job.
@@ -137,7 +141,13 @@ class Store:
                 raise EnvironmentFault(
                     f"another run is using {self.home}", hint="wait for it, or stop it"
                 ) from error
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove the temporary files of a process that was killed while it wrote."""
+        for stale in self.home.glob("runs/*/.*.part"):
+            stale.unlink(missing_ok=True)
 
     @property
     def ledger_path(self) -> Path:
@@ -216,13 +226,13 @@ def _missing(path: Path) -> EnvironmentFault:
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
     try:
-        return [json.loads(line) for line in text.split("\n")[:-1]]
+        return [json.loads(line) for line in text.split(b"\n")[:-1]]
     except ValueError as error:
         raise BadPeer(
             f"{path} has a line that is not JSON: it was cut short or altered",

@@ -11,9 +11,11 @@ import json
 import subprocess
 import sys
 import traceback
+import warnings
 from dataclasses import asdict, fields
 from enum import StrEnum
 from importlib.metadata import entry_points, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +90,8 @@ def train(
 ) -> None:
     """Align customers, exchange moments once, and fit one scorecard together."""
     del engine  # one so far
+    # Flower's own generated code may be older than the protobuf that it runs on.
+    warnings.filterwarnings("ignore", "Protobuf gencode", UserWarning)
     from server import launcher  # noqa: PLC0415 - Flower takes a second to import; only here
 
     flags = parse_settings(settings or [])
@@ -194,9 +198,14 @@ def _add_party_commands() -> None:
             app.command(entry.name)(command)
 
 
+def _wants_json() -> bool:
+    """Return whether JSON was asked for; errors may come before the options are parsed."""
+    return "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv)
+
+
 def report_error(error: ConfideError) -> None:
     """Tell of an error: text for people, one JSON object if `--format json` was asked for."""
-    if "json" in [word.removeprefix("--format=") for word in sys.argv]:
+    if _wants_json():
         findings = list(error.findings) if isinstance(error, ConfigError | DataError) else []
         problem = {
             "code": getattr(error, "reported", "") or error.code,
@@ -223,7 +232,10 @@ def main() -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.ClickException as error:
-        error.show()
+        if _wants_json():
+            report_error(UsageError(error.format_message()))
+        else:
+            error.show()
         return UsageError.exit_status
     except (KeyboardInterrupt, click.exceptions.Abort):
         report_error(Interrupted("stopped"))

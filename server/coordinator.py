@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import Federation, parse_federation
-from shared.errors import EnvironmentFault
+from shared.errors import ConfigError, EnvironmentFault
 from shared.identity import Identity, identity_from_file
 from shared.jobs import COORDINATOR
 
@@ -73,12 +73,16 @@ def read_text(path: Path) -> str:
     ------
     EnvironmentFault
         If it cannot be read.
+    ConfigError
+        If it is no text.
     """
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         hint = "`confide init` makes one" if path.suffix == ".toml" else ""
         raise EnvironmentFault(f"cannot read {path}: {error.strerror}", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), ["is not a text in UTF-8"]) from error
 
 
 def load_federation(

@@ -7,11 +7,13 @@ travel as environment variables, so that every party reads the same agreement.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -71,7 +73,8 @@ def train_local(
     os.environ.update(environment)
     federation, _ = load_federation(federation_path)
     report_to(report)
-    with _parties(federation, federation_path, run, environment) as pipes:
+    home = federation_path.parent / (federation.coordinator.home or COORDINATOR)
+    with exclusive(home), _parties(federation, federation_path, run, environment) as pipes:
         hub = Hub(pipes)
         try:
             grid = LocalGrid(hub, federation.holders)
@@ -91,6 +94,29 @@ def train_local(
             hub.close()
     outcome: dict[str, Any] = unpack_value(bytes(context.state["outcome"]["value"]))  # type: ignore[arg-type]
     return outcome
+
+
+@contextmanager
+def exclusive(home: Path) -> Iterator[None]:
+    """Hold the coordinator's folder: two runs at once would get into each other's phases.
+
+    Raises
+    ------
+    EnvironmentFault
+        If another run holds it, or it is not there.
+    """
+    try:
+        stream = (home / "lock").open("wb")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {home / 'lock'}: {error.strerror}") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"another run is using {home}", hint="wait for it, or stop it"
+            ) from error
+        yield
 
 
 def _environment(flags: Mapping[str, Any]) -> dict[str, str]:
@@ -116,8 +142,9 @@ def _parties(
             )
         yield pipes
     finally:
+        deadline = time.monotonic() + _STOP_S
         for process in processes.values():
-            _reap(process)
+            _reap(process, deadline)
         for pipe in pipes.values():
             pipe.close()
 
@@ -143,11 +170,12 @@ def _start(
     ]
     # Parties share this machine's cores: one BLAS thread each, or they get in each other's way.
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    quiet = {"PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore:Protobuf gencode")}
     with log_path(federation, federation_path, party, run).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, **threads, **environment},
+            env={**os.environ, **threads, **quiet, **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -173,9 +201,9 @@ def log_path(federation: Federation, federation_path: Path, party: str, run: str
     return folder / f"{run}.log"
 
 
-def _reap(process: subprocess.Popen[bytes]) -> None:
+def _reap(process: subprocess.Popen[bytes], deadline: float) -> None:
     try:
-        process.wait(timeout=_STOP_S)
+        process.wait(timeout=max(0.1, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -7,6 +7,7 @@ pipe names its party, so a frame under another name is refused; payloads are sea
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,8 @@ from shared.errors import BadPeer, PartyLost
 from shared.jobs import COORDINATOR
 
 MESSAGE, REPLY, READY, STOP = "@message", "@reply", "@ready", "@stop"
-_PARTY_DIED = 1000
+PARTY_DIED, PARTY_FORGED = 1000, 1001
+DIED = "its process died"
 # Frames that may wait for one party: back-pressure on whoever writes to it.
 _MAX_WAITING = 256
 
@@ -45,7 +47,7 @@ class Hub:
         }
         self.inbox: queue.Queue[Frame] = queue.Queue()
         self.replies: queue.Queue[Frame] = queue.Queue()
-        self.dead: set[str] = set()
+        self.dead: dict[str, str] = {}  # and why
         self._threads = [
             threading.Thread(target=target, args=(party,), daemon=True)
             for party in pipes
@@ -68,8 +70,10 @@ class Hub:
 
     def close(self) -> None:
         """Ask every party to stop."""
-        for party in self._pipes:
-            self.carry(Frame(COORDINATOR, party, STOP, b""))
+        for party, outbox in self._outbox.items():
+            # Whoever takes nothing any more finds its pipe closed.
+            with contextlib.suppress(queue.Full):
+                outbox.put_nowait(Frame(COORDINATOR, party, STOP, b""))
 
     def _read(self, party: str) -> None:
         try:
@@ -77,8 +81,10 @@ class Hub:
                 frame = unpack_frame(self._pipes[party].recv_bytes())
                 self._check(party, frame)
                 self.carry(frame)
-        except (EOFError, OSError, BadPeer):
-            self._bury(party)
+        except (EOFError, OSError):
+            self._bury(party, DIED)
+        except BadPeer as error:
+            self._bury(party, error.message)
 
     def _check(self, party: str, frame: Frame) -> None:
         if frame.sender != party or frame.recipient == party:
@@ -91,17 +97,17 @@ class Hub:
             try:
                 self._pipes[party].send_bytes(pack_frame(frame))
             except OSError:
-                self._bury(party)
+                self._bury(party, DIED)
 
-    def _bury(self, party: str) -> None:
-        """Tell everybody that a party is gone, so that nobody waits out a deadline."""
+    def _bury(self, party: str, why: str) -> None:
+        """Tell everybody that a party is out, so that nobody waits out a deadline."""
         if party in self.dead:
             return
-        self.dead.add(party)
+        self.dead[party] = why
         for other in (*self._pipes, COORDINATOR):
             if other != party:
-                self.carry(Frame(party, other, ABORT, b"its process died"))
-        self.replies.put(Frame(party, COORDINATOR, ABORT, b""))
+                self.carry(Frame(party, other, ABORT, why.encode()))
+        self.replies.put(Frame(party, COORDINATOR, ABORT, why.encode()))
 
 
 class LocalGrid(Grid):
@@ -153,7 +159,8 @@ class LocalGrid(Grid):
             self._hub.carry(Frame(COORDINATOR, party, MESSAGE, raw))
             identifiers.append(identifier)
             if party in self._hub.dead:
-                self._take(Frame(party, COORDINATOR, ABORT, b""))
+                why = self._hub.dead[party].encode()
+                self._take(Frame(party, COORDINATOR, ABORT, why))
         return identifiers
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -207,7 +214,7 @@ class LocalGrid(Grid):
         if frame.tag == REPLY:
             reply = serde.message_from_proto(MessageProto.FromString(frame.payload))
         else:
-            reply = Message(
-                Error(_PARTY_DIED, f"{frame.sender}: its process died"), reply_to=request
-            )
+            why = frame.payload.decode()
+            code = PARTY_DIED if why == DIED else PARTY_FORGED
+            reply = Message(Error(code, f"{frame.sender}: {why}"), reply_to=request)
         self._arrived[request.metadata.message_id] = reply

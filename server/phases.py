@@ -16,8 +16,9 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from server.coordinator import Coordinator
+from server.local import DIED, PARTY_FORGED
 from shared.arrays import pack_value, unpack_value
-from shared.errors import ConfideError, PartyLost, RunFailed, codes
+from shared.errors import BadPeer, ConfideError, PartyLost, RunFailed, codes
 from shared.jobs import Run
 from shared.protocols.align import align_coordinator
 from shared.protocols.products import deal
@@ -66,6 +67,7 @@ def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
     run = Run(coordinator.run, 1, coordinator.federation, digest)
     outcome: dict[str, Any] = {"run": run.name, "contract": digest, "join": joined, "seconds": {}}
     job: dict[str, Any] = {}
+    builder = run.federation.builder
     parts: Mapping[str, Part] = {"align": _align, "moments": _moments, "score": _score}
     for phase, part in parts.items():
         started = time.perf_counter()
@@ -78,9 +80,9 @@ def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
         if phase == "align":
             job["n_train"] = _same(replies, "n_train", "counts other common customers")
             job["n_test"] = _same(replies, "n_test", "counts other common customers")
+            job["both_classes"] = replies[builder]["both_classes"]
         if phase == "moments":
-            job["card"] = replies[run.federation.builder]["card"]
-            job["order"] = _same(replies, "order", "has its rows in another order")
+            job["card"] = replies[builder]["card"]
     return outcome
 
 
@@ -94,8 +96,8 @@ def _moments(channel: SealedChannel, run: Run, job: Mapping[str, Any]) -> None:
 
 def _score(channel: SealedChannel, run: Run, job: Mapping[str, Any]) -> None:
     n_rows = job["n_train"] + job["n_test"]
-    assist(channel, run.score(n_rows, job["order"], job["card"]))
-    alone = run.alone(job["n_test"])
+    assist(channel, run.score(n_rows, job["card"]))
+    alone = run.alone(job["n_test"], both_classes=job["both_classes"])
     if alone is not None:
         deal(channel, alone)
 
@@ -122,10 +124,8 @@ def _phase(
         transport.abort(f"{error.code}: {error}")
     wait = _GRACE_S if failure else float(run.federation.protocol.deadline_s)
     replies, errors = _collect(grid, pending, wait)
-    _raise_first(errors, failure)
-    missing = sorted(set(nodes.node_of) - set(replies))
-    if missing:
-        raise PartyLost(f"did not end phase {phase!r} within {wait:g} s", party=missing[0])
+    silent = sorted(set(nodes.node_of) - set(replies) - {error["party"] for error in errors})
+    _raise_first(errors, failure, silent)
     return replies
 
 
@@ -162,8 +162,9 @@ def _collect(grid: Grid, pending: set[str], wait: float) -> tuple[Replies, list[
 
 def _read(message: Message) -> dict[str, Any]:
     if message.has_error():
-        party = (message.error.reason or "").partition(":")[0]
-        lost = {"code": "party-lost", "message": "its process died", "hint": "see its log"}
+        party, _, why = (message.error.reason or "").partition(": ")
+        kind = BadPeer if message.error.code == PARTY_FORGED else PartyLost
+        lost = {"code": kind.code, "message": why, "hint": "see its log"}
         return {"party": party, "ok": False, "at": party, **lost}
     reply = unpack_value(bytes(message.content["reply"]["value"]))  # type: ignore[arg-type]
     if reply["ok"]:
@@ -171,10 +172,16 @@ def _read(message: Message) -> dict[str, Any]:
     return dict(reply)
 
 
-def _raise_first(errors: list[dict[str, Any]], failure: ConfideError | None) -> None:
-    """Raise the cause: a party that stopped because another did is only an echo."""
+def _raise_first(
+    errors: list[dict[str, Any]], failure: ConfideError | None, silent: list[str]
+) -> None:
+    """Raise the cause: a party that stopped because another did is only an echo.
+
+    Parties wait for each other in chains, so whoever was waited for need not be who is stuck: a
+    party that does not even answer the coordinator is.
+    """
     causes = [error for error in errors if error["code"] != PartyLost.code]
-    died = [error for error in errors if error["message"] == "its process died"]
+    died = [error for error in errors if error["message"] == DIED]
     if causes:
         first = min(causes, key=lambda error: error["party"])
         raise RunFailed(
@@ -182,6 +189,8 @@ def _raise_first(errors: list[dict[str, Any]], failure: ConfideError | None) -> 
         )
     if failure is not None and not isinstance(failure, PartyLost) and not died:
         raise failure
+    if silent and not died:
+        raise PartyLost("does not answer", party=silent[0], hint="see its log")
     for error in (*died, *errors):
         kind = codes()[error["code"]]
         raise kind(error["message"], hint=error["hint"], party=error["at"])
@@ -196,7 +205,7 @@ def _join(grid: Grid, coordinator: Coordinator) -> Replies:
     messages = _messages({str(node): node for node in nodes}, "join", value)
     wait = float(coordinator.federation.protocol.deadline_s)
     replies, errors = _collect(grid, set(grid.push_messages(messages)), wait)
-    _raise_first(errors, None)
+    _raise_first(errors, None, [])
     missing = sorted(set(coordinator.federation.holders) - set(replies))
     if missing:
         raise PartyLost("is not there", party=missing[0], hint="start it, then train again")

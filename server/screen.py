@@ -123,20 +123,21 @@ def table(result: dict[str, Any]) -> None:
     """Print the final table on stdout."""
     worth = {row["holder"]: row for row in result["worth"]}
     title = f"scorecard {result['card']['digest'][:12]}"
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "AUC", "95 %", "KS", "95 %", "worth", "sent MB", "peak MB"):
-        grid.add_column(name, justify="right" if name else "left", no_wrap=True)
+    grid = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for name in ("alone", "AUC", "95 %", "KS", "95 %", "worth", "MB up", "MB RAM"):
+        grid.add_column(name, justify="left" if name == "alone" else "right", no_wrap=True)
     for holder, alone in result["alone"].items():
         sent = sum(phase[holder] for phase in result["bytes"].values()) / 1e6
         share = worth[holder]["shapley"] / result["card"]["explained"] if holder in worth else 0.0
         peak = result["peak_rss_mb"][holder]
-        grid.add_row(
-            f"{holder} alone", *_scores(alone), f"{share:.0%}", f"{sent:.1f}", f"{peak:.0f}"
-        )
+        grid.add_row(holder, *_scores(alone), f"{share:.0%}", f"{sent:.1f}", f"{peak:.0f}")
     grid.add_section()
     sent = sum(sum(phase.values()) for phase in result["bytes"].values()) / 1e6
     grid.add_row("all together", *_scores(result["test"]), "100%", f"{sent:.1f}", "", style="bold")
-    _OUT.print(grid)
+    # Of a pipe or a file nobody knows the width; cut numbers would be wrong numbers.
+    _OUT.print(grid, width=None if _OUT.is_terminal else 120)
     customers, seconds = result["customers"], result["seconds"]
     _OUT.print(
         f"{customers['train']:,} customers to learn from, {customers['test']:,} to evaluate on; "

@@ -31,7 +31,7 @@ class Protocol:
         200_000, "Common customers from which on moments come from a sample", low=1000
     )
     score_openings: int = setting(
-        3, "How often scores over one alignment may be opened", low=1, high=10
+        3, "How many different cards may be opened over the same customers", low=1, high=10
     )
     two_party_scores: str = setting(
         "refuse",

@@ -64,9 +64,17 @@ class Run:
         n_rows = min(n_train, self.federation.protocol.sample_cap)
         return self._products("moments", n_rows, only=False)
 
-    def alone(self, n_test: int) -> ProductJob | None:
-        """Return the products that evaluate each holder alone; None with too few customers."""
-        if n_test < _MIN_ALONE_BINS * self.federation.floors.rows:
+    def alone(self, n_test: int, *, both_classes: bool = True) -> ProductJob | None:
+        """Return the products that evaluate each holder alone; None with too few customers.
+
+        Parameters
+        ----------
+        n_test : int
+            Common customers to evaluate on.
+        both_classes : bool
+            Whether the builder counts enough good and enough bad ones among them to keep the floor.
+        """
+        if not both_classes or n_test < _MIN_ALONE_BINS * self.federation.floors.rows:
             return None
         return self._products("alone", n_test, only=True)
 
@@ -82,7 +90,7 @@ class Run:
             with_builder_only=only,
         )
 
-    def score(self, n_rows: int, order: str, card: str) -> ScoreJob:
+    def score(self, n_rows: int, card: str) -> ScoreJob:
         """Return the opening of scores over all common customers."""
         rules = self.federation.protocol
         return ScoreJob(
@@ -92,7 +100,6 @@ class Run:
             builder=self.federation.builder,
             coordinator=COORDINATOR,
             n_rows=n_rows,
-            order=order,
             card=card,
             openings=rules.score_openings,
             two_party_scores=cast("Literal['refuse', 'accept']", rules.two_party_scores),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COORDINATOR = "coordinator"
 
 
-def test_data(name):
+def data_path(name):
     """Return a path below $CONFIDE_TEST_DATA, or skip loudly."""
     base = Path(os.environ.get("CONFIDE_TEST_DATA", ROOT / "../shared/data")).resolve()
     path = base / name

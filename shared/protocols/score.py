@@ -11,7 +11,8 @@ says `two_party_scores = "accept"`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import urandom
 from typing import Literal, Protocol
@@ -19,7 +20,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.arrays import pack_array, unpack_array
+from shared.arrays import pack_array, pack_value, unpack_array
 from shared.errors import Refused
 from shared.protocols.sum import sum_coordinator, sum_party
 from shared.protocols.sum_job import SumJob, SumJournal
@@ -34,13 +35,22 @@ Points = NDArray[np.int64]
 class ScoreJournal(SumJournal, Protocol):
     """A party's durable memory of openings."""
 
-    def open_scores(self, order: str, allowed: int) -> None:
-        """Record one more opening of scores over an alignment, before anything is sent.
+    def open_scores(self, customers: str, points: str, allowed: int) -> None:
+        """Record an opening of own points over some customers, before anything is sent.
+
+        The same points of the same customers tell nothing new and are not counted again, whatever
+        alignment or run they belong to.
+
+        Parameters
+        ----------
+        customers, points : str
+            Digests of the set of customers, and of their own points.
+        allowed : int
 
         Raises
         ------
         BudgetSpent
-            If the alignment was opened `allowed` times already.
+            If `allowed` other sets of points were opened over these customers already.
         """
 
 
@@ -60,12 +70,10 @@ class ScoreJob:
     coordinator : str
     n_rows : int
         Customers in common order.
-    order : str
-        Digest of the row order: what openings are counted by.
     card : str
         Digest of the card whose points these are.
     openings : int
-        How often one alignment may be opened.
+        How many different cards may be opened over the same customers.
     two_party_scores : {"refuse", "accept"}
         Whether the builder may see the only other holder's points.
     """
@@ -76,7 +84,6 @@ class ScoreJob:
     builder: str
     coordinator: str
     n_rows: int
-    order: str
     card: str
     openings: int = 3
     two_party_scores: Literal["refuse", "accept"] = "refuse"
@@ -100,6 +107,19 @@ class ScoreJob:
         )
 
 
+def digests(ids: Sequence[str], points: Points) -> tuple[str, str]:
+    """Return digests of a set of customers and of their points, whatever their order.
+
+    Parameters
+    ----------
+    ids : sequence of str, length n
+    points : ndarray of int64, shape (n,)
+    """
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    named = pack_value([ids[row] for row in order])
+    return hashlib.sha256(named).hexdigest(), hashlib.sha256(pack_array(points[order])).hexdigest()
+
+
 def check_two_parties(job: ScoreJob) -> None:
     """Refuse to show one holder's points to the only other one, unless the parties agreed.
 
@@ -120,6 +140,7 @@ def add_points(
     job: ScoreJob,
     points: Points,
     *,
+    customers: tuple[str, str],
     journal: ScoreJournal,
     entropy: Callable[[int], bytes] = urandom,
 ) -> Points | None:
@@ -131,6 +152,8 @@ def add_points(
     job : ScoreJob
     points : ndarray of int64, shape (n_rows,)
         Own points, within +-`MAX_POINTS`.
+    customers : (str, str)
+        Digests of the set of customers and of their own points; see `digests`.
     journal : ScoreJournal
     entropy : callable
         Source of secret bytes.
@@ -145,12 +168,12 @@ def add_points(
     Refused
         If there are two holders and they did not agree to it, or points are out of range.
     BudgetSpent
-        If this alignment was opened as often as allowed.
+        If as many other cards were opened over these customers as are allowed.
     """
     check_two_parties(job)
     if points.shape != (job.n_rows,) or np.abs(points).max(initial=0) > MAX_POINTS:
         raise Refused(f"points must be whole numbers within +-{MAX_POINTS}, one a customer")
-    journal.open_scores(job.order, job.openings)
+    journal.open_scores(*customers, job.openings)
     if len(job.holders) > 2:
         return sum_party(channel, job.sum_job, points, journal=journal, entropy=entropy)
     if channel.me != job.builder:

@@ -358,7 +358,7 @@ def test_fetch_of_a_wrong_table_writes_nothing(tmp_path, table):
 
 @pytest.mark.data
 def test_the_published_table_is_fetched_and_split(tmp_path):
-    source = support.test_data("uci_default/UCI_Credit_Card.csv.gz")
+    source = support.data_path("uci_default/UCI_Credit_Card.csv.gz")
     out = tmp_path / "uci"
     fetched = run("fetch", "uci-default", out, "--from", source, "--format", "json")
     result = json.loads(fetched.stdout)["data"]
