@@ -59,10 +59,11 @@ def join(party: Party, run: Run) -> dict[str, Any]:
     DataError
         With all findings, if a table breaks the contract.
     Refused
-        If the key file is not as `shared.identity.identity_from_file` wants it.
+        If there are two parties and they did not agree to what the builder would see, or the key
+        file is not as `shared.identity.identity_from_file` wants it.
     """
+    check_two_parties(run.score(1, ""))
     party.check_split()
-    del run
     _ = party.identity  # its key file is checked before anything starts
     return {
         "contract": party.contract.digest(),

@@ -18,10 +18,6 @@ import argparse
 import inspect
 import json
 import multiprocessing
-import os
-import platform
-import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -29,9 +25,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from _bench import ended_cpu, load, machine, peak_rss_mb, show_mapping, spread, versions, write_json
 
 from shared.channel import Frame, QueueChannel
 from shared.groups import DEFAULT_GROUP, GROUPS, in_process
@@ -63,18 +60,6 @@ def ids_of(place: int, size: int) -> list[str]:
     return [f"customer-{number:012d}" for number in range(first, first + size)]
 
 
-def peak_rss() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def cpu_of_all() -> float:
-    """Return CPU seconds of this process and of its ended children."""
-    own, ended = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
-
-
 def job_of(group: str, size: int) -> AlignJob:
     return AlignJob("bench", PARTIES, PARTIES[0], COORDINATOR, group, size, 1)
 
@@ -97,13 +82,13 @@ def run_party(
     if pool:
         list(pool.map(abs, range(workers)))
     start.wait()
-    before = cpu_of_all()
+    before = ended_cpu()
     alignment = align_party(channel, job, ids, mapper=mapper)
     end = time.monotonic()
     if pool:
         pool.shutdown()
     sent = channel.traffic.total_sent
-    results.put((end, cpu_of_all() - before, sent, peak_rss(), len(alignment.positions)))
+    results.put((end, ended_cpu() - before, sent, peak_rss_mb(), len(alignment.positions)))
 
 
 def run_ours(group: str, workers: int, size: int) -> Result:
@@ -209,7 +194,7 @@ def openmined_version(python: str) -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
-def steps_per_id(group: str, size: int = 4096, repeats: int = 5) -> dict[str, float]:
+def steps_per_id(group: str, size: int, repeats: int = 5) -> dict[str, float]:
     """Return microseconds of CPU an id of each step, the best of several."""
     backend = GROUPS[group]
     ids = [text.encode() for text in ids_of(0, size)]
@@ -234,10 +219,6 @@ def best_time(step: Callable[[], bytes], repeats: int) -> float:
     return min(times)
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
-
-
 def summary(size: int, results: list[Result]) -> dict[str, Any]:
     """Return medians with their spread."""
     return {
@@ -251,27 +232,12 @@ def summary(size: int, results: list[Result]) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """Return what the numbers depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "cryptography": version("cryptography"),
-        "gmpy2": version("gmpy2"),
-        "numpy": version("numpy"),
-    }
-
-
 def show(name: str, row: dict[str, Any]) -> None:
     rate, wall = row["ids_per_second_a_core"], row["wall_seconds"]
     print(
         f"{row['ids']:>9} {name:<10}"
-        f" {rate['median']:>9.0f} ({rate['low']:.0f} to {rate['high']:.0f})"
-        f" {wall['median']:>9.2f} ({wall['low']:.2f} to {wall['high']:.2f})"
+        f" {rate['median']:>9.0f} ({rate['min']:.0f} to {rate['max']:.0f})"
+        f" {wall['median']:>9.2f} ({wall['min']:.2f} to {wall['max']:.2f})"
         f" {row['bytes_per_id']['median']:>8.1f} {row['peak_rss_mb']['median']:>8.0f}",
         flush=True,
     )
@@ -301,12 +267,21 @@ def main() -> None:
     parser.add_argument("--backends", nargs="+", default=[*GROUPS, "openmined"])
     parser.add_argument("--workers", type=int, default=1, help="processes a party masks with")
     parser.add_argument("--openmined-python", default=sys.executable)
+    parser.add_argument("--step-ids", type=int, default=4096, help="ids that single steps take")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    report: dict[str, Any] = {"machine": machine(), "default": DEFAULT_GROUP, "runs": {}}
-    print(json.dumps(report["machine"]))
+    report: dict[str, Any] = {
+        "machine": machine(),
+        "versions": versions("cryptography", "gmpy2", "numpy"),
+        "load": load(),
+        "default": DEFAULT_GROUP,
+        "runs": {},
+    }
+    show_mapping(report["machine"] | report["versions"] | {"load": report["load"]})
     table = backends(arguments)
-    report["steps_us_per_id"] = {name: steps_per_id(name) for name in GROUPS if name in table}
+    report["steps_us_per_id"] = {
+        name: steps_per_id(name, arguments.step_ids) for name in GROUPS if name in table
+    }
     for name, steps in report["steps_us_per_id"].items():
         print(f"{name}: us an id: " + ", ".join(f"{k} {v:.1f}" for k, v in steps.items()))
     print("      ids backend    ids/s a core (all parties)  wall s, 2 processes  bytes/id  RSS MiB")
@@ -321,8 +296,7 @@ def main() -> None:
             row = summary(size, runs)
             report["runs"].setdefault(name, []).append(row)
             show(name, row)
-        if arguments.json:
-            arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

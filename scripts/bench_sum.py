@@ -10,10 +10,7 @@ PCG64, a statistical generator that would be *unsafe* here and only shows what t
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import statistics
 import sys
 import threading
 import time
@@ -22,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cryptography
 import numpy as np
+from _bench import load, machine, show_mapping, spread, versions, write_json
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
@@ -107,18 +104,6 @@ def unsafe_mask(
     for peer, seed in pair_seeds.items():
         masked = masked + stream(seed) if me < peer else masked - stream(seed)
     return masked
-
-
-def spread(values: list[float], digits: int = 3) -> dict[str, float]:
-    """Return median, quartiles and extremes."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return {
-        "median": round(middle, digits),
-        "lower_quartile": round(low, digits),
-        "upper_quartile": round(high, digits),
-        "min": round(min(values), digits),
-        "max": round(max(values), digits),
-    }
 
 
 def cpu_milliseconds(work: Callable[[], object]) -> float:
@@ -275,24 +260,6 @@ def plain_sum(parties: tuple[str, ...], inputs: dict[str, NDArray[Any]]) -> floa
     return (time.perf_counter() - start) * 1e3
 
 
-def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on."""
-    model = platform.processor() or platform.machine()
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        lines = [one for one in cpu_info.read_text().splitlines() if one.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else model
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "cryptography": cryptography.__version__,
-    }
-
-
 def bars_of(report: dict[str, Any]) -> dict[str, bool]:
     """Return which bars the run met."""
     whole = report["whole_sum"]
@@ -305,8 +272,7 @@ def bars_of(report: dict[str, Any]) -> dict[str, bool]:
 
 
 def show(report: dict[str, Any]) -> None:
-    for key, value in report["machine"].items():
-        print(f"{key:>14}: {value}")
+    show_mapping(report["machine"] | report["versions"] | {"load": report["load"]})
     print(f"\n{report['values']:,} values in Z_2^64, {report['parties']} parties")
     print("\nCPU of one party, ms                 median  quartiles            extremes")
     whole = report["whole_sum"]
@@ -347,6 +313,8 @@ def main() -> int:
     report: dict[str, Any] = {
         "schema": "confide/bench-sum/1",
         "machine": machine(),
+        "versions": versions("numpy", "cryptography"),
+        "load": load(),
         "values": options.values,
         "parties": options.parties,
         "repeats": options.repeats,
@@ -356,8 +324,7 @@ def main() -> int:
     }
     report["bars"] = bars_of(report)
     show(report)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_json(options.json, report)
     return 0 if all(report["bars"].values()) else 1
 
 

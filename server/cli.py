@@ -85,7 +85,7 @@ def train(
     settings: SetOption = None,
     form: FormatOption = Format.TEXT,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, exchange nothing.")
+        bool, typer.Option("--dry-run", help="Check the federation file; start nothing.")
     ] = False,
 ) -> None:
     """Align customers, exchange moments once, and fit one scorecard together."""
@@ -243,7 +243,10 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - the last resort: a defect, told in full
         traceback.print_exc()
         return ConfideError.exit_status
-    return result if isinstance(result, int) else 0
+    status = result if isinstance(result, int) else 0
+    if status == Interrupted.exit_status:  # Typer has swallowed a Ctrl-C
+        report_error(Interrupted("stopped"))
+    return status
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Limits:
     rows: int = setting(100, "Fewest customers in a bin and in its complement", low=2)
     share: float = setting(0.004, "The same as a share of all", low=0.0, high=0.5)
     builder_rank: float = setting(
-        0.01,
+        0.006,
         "Largest rank of the builder's columns, as a share of the customers",
         low=0.0,
         high=1.0,

@@ -1,0 +1,144 @@
+"""The bench scripts run, on little, and write the JSON that is read from them.
+
+Nothing here looks at a time or at a bar: small data on a busy machine says nothing about either.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCORECARD_KEYS = {
+    "test_auc",
+    "test_ks",
+    "auc_interval",
+    "ks_interval",
+    "alone",
+    "pooled_test_auc",
+    "pooled_boosting_test_auc",
+    "seconds",
+    "bytes",
+    "peak_rss_mb",
+    "max_coefficient_difference",
+    "machine",
+    "versions",
+    "load",
+    "settings",
+    "columns",
+    "points_kept",
+    "bars",
+}
+
+pytestmark = pytest.mark.e2e
+
+
+def run_script(name, tmp_path, *words):
+    """Run a bench script; return its JSON. A missed bar is no failure here."""
+    report = tmp_path / "report.json"
+    command = [sys.executable, ROOT / "scripts" / name, *words, "--json", report]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode in {0, 1}, done.stderr[-2000:]
+    assert report.exists(), done.stderr[-2000:]
+    return json.loads(report.read_text()), done
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    """A folder in the form of the published split, with invented customers."""
+    folder = tmp_path_factory.mktemp("split")
+    rng = np.random.default_rng(1)
+    number = 0
+    for name, rows in (("guest", 1000), ("host_1", 1000), ("host_2", 500), ("test", 600)):
+        borrower = rng.normal(size=(rows, 1))
+        values = np.round(0.6 * borrower + rng.normal(size=(rows, 23)), 6)
+        bad = (rng.normal(size=rows) < borrower[:, 0] - 0.8).astype(int)
+        with gzip.open(folder / f"{name}.csv.gz", "wt", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["id", "y", *(f"x{column}" for column in range(23))])
+            for label, row in zip(bad.tolist(), values.tolist(), strict=True):
+                number += 1
+                writer.writerow([number, label, *row])
+    return folder
+
+
+def test_scorecard_bench_measures_the_product_and_agrees_with_pooled_rows(split, tmp_path):
+    report, _ = run_script(
+        "bench_scorecard.py",
+        tmp_path,
+        *("--data", split, "--demographics", "--repeats", 1, "--no-boosting"),
+    )
+    assert set(report) >= SCORECARD_KEYS
+    assert report["blind_equals_pooled"]
+    assert report["summed_equals_pooled"]
+    assert report["points_equal_pooled"]
+    assert report["max_coefficient_difference"] <= 1e-9
+    assert report["pooled_test_auc"] == report["test_auc"]
+    assert 0.6 < report["test_auc"] < 1
+    holders = {"bank", "payments", "bureau"}
+    assert set(report["alone"]) == set(report["bytes"]) == set(report["peak_rss_mb"]) == holders
+    assert all(one["auc"] <= report["test_auc"] for one in report["alone"].values())
+    assert set(report["seconds"]) == {"align", "moments", "fit", "score", "protocol"}
+    assert report["seconds"]["fit"] < report["seconds"]["moments"]
+    assert report["bytes"]["payments"]["sent"]["moments"] > 100_000
+
+
+def test_a_wrong_header_of_the_split_is_named(split, tmp_path):
+    for name in ("guest", "host_1", "host_2", "test"):
+        with gzip.open(tmp_path / f"{name}.csv.gz", "wt") as stream:
+            stream.write("id,y,x1\n1,0,0.5\n")
+    command = [sys.executable, ROOT / "scripts/bench_scorecard.py", "--data", tmp_path]
+    done = subprocess.run([str(w) for w in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "guest.csv.gz: its header is not id,y,x0" in done.stderr
+
+
+def test_growth_reports_time_and_memory_of_every_member(split, tmp_path):
+    report, done = run_script(
+        "bench_scorecard.py", tmp_path, "--data", split, "--grow", "--rows", 2500
+    )
+    assert set(report["runs"]) == {"2500"}
+    for costs in report["runs"].values():
+        assert set(costs) == {"bank", "payments", "bureau", "coordinator"}
+        assert all(cost["protocol"] > 0 and cost["exchange"] > 0 for cost in costs.values())
+        assert all((cost["fit"] > 0) == (name == "bank") for name, cost in costs.items())
+    assert "Alignment is left out" in done.stdout
+
+
+def test_secure_sum_bench_reports_its_bars(tmp_path):
+    report, _ = run_script(
+        "bench_sum.py",
+        tmp_path,
+        *("--values", 2000, "--parties", 3, "--repeats", 4, "--rounds", 2),
+    )
+    assert report["bars"]["error_below_1e_12"]
+    assert set(report) >= {"machine", "versions", "load", "party_cpu_milliseconds", "whole_sum"}
+
+
+def test_alignment_bench_finds_the_same_customers_with_every_backend(tmp_path):
+    report, _ = run_script(
+        "bench_alignment.py",
+        tmp_path,
+        *("--sizes", 400, "--step-ids", 100, "--repeats", 1, "--backends", "x25519", "p256"),
+    )
+    assert set(report) >= {"machine", "versions", "load", "default"}
+    assert {name: rows[0]["common"] for name, rows in report["runs"].items()} == {
+        "x25519": 200,
+        "p256": 200,
+    }
