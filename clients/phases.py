@@ -41,6 +41,7 @@ from shared.protocols.sample import sample_rows, toss
 from shared.protocols.score import add_points, check_two_parties, digests
 from shared.scorecard.bins import Floors
 from shared.scorecard.columns import ColumnSettings, plan_blocks
+from shared.scorecard.thin import rank_of, thin
 from shared.sealed import SealedChannel
 
 _TRAIN, _TEST = "train", "test"
@@ -231,41 +232,32 @@ def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
 def plan(party: Party, rows: NDArray[np.int64], n_sampled: int) -> Plans:
     """Plan the own bins on the common customers, from the own values alone.
 
-    The builder takes fewer thresholds where its rank would pass what the federation allows.
+    The builder keeps the thresholds that its own label asks for first, as many as the federation
+    allows.
     """
-    most = party.federation.scorecard.thresholds
-    if not party.is_builder:
-        return _plan(party, rows, n_sampled, most)
-    allowed = int(n_sampled * party.federation.floors.builder_rank)
-    for thresholds in range(most, 0, -1):
-        plans = _plan(party, rows, n_sampled, thresholds)
-        # Independent columns: those of each block but one, the label's, and the column of ones.
-        if sum(plan.n_atoms - 1 for plan in plans) + 2 <= allowed:
-            return plans
-    raise FloorBroken(
-        f"{len(rows)} common customers allow the builder columns of rank {allowed}; its features "
-        "need more even with one threshold each",
-        hint="more customers, or fewer features at the builder",
-    )
-
-
-def _plan(party: Party, rows: NDArray[np.int64], n_sampled: int, thresholds: int) -> Plans:
     card = party.federation.scorecard
     settings = ColumnSettings(
-        thresholds=thresholds,
+        thresholds=card.thresholds,
         pair_thresholds=max(card.pair_thresholds, 1),
         pair_levels=card.pair_levels,
         pairs=card.pair_thresholds > 0,
         floors=_floors_for_sample(floors(party), len(rows), n_sampled),
         summaries=party.contract.summaries,
     )
-    return plan_blocks(
-        party.name,
-        party.contract.of(party.name),
-        take(party.train, rows),
-        settings,
-        with_pairs=not party.is_builder,
-    )
+    values = take(party.train, rows)
+    features = party.contract.of(party.name)
+    plans = plan_blocks(party.name, features, values, settings, with_pairs=not party.is_builder)
+    if not party.is_builder:
+        return plans
+    allowed = int(n_sampled * party.federation.floors.builder_rank) - 1  # one is the label's
+    plans = thin(plans, values, builder.label_of(party.train)[rows], allowed)
+    if rank_of(plans) > allowed:
+        raise FloorBroken(
+            f"{len(rows)} common customers allow the builder columns of rank {allowed}; its "
+            "categories, missing and special values alone need more",
+            hint="more customers, or fewer features at the builder",
+        )
+    return plans
 
 
 def floors(party: Party) -> Floors:
