@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import operator
 import os
@@ -11,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,18 @@ def machine() -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the version of Python and of each package."""
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    """Return the version of Python and of each package; a name may have alternatives after `|`."""
+    return {
+        "python": platform.python_version(),
+        **{name.partition("|")[0]: _version(name) for name in packages},
+    }
+
+
+def _version(names: str) -> str:
+    for name in names.split("|"):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+    return "not installed"
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:

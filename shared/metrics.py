@@ -1,4 +1,4 @@
-"""How well a score ranks, how true its probabilities are, and whether its population moved.
+"""How well a score ranks, and how true its probabilities are.
 
 Every figure is a function of counts (goods and bads per score value or bin), so what is computed
 from rows here and what is computed from securely added counts elsewhere is the same arithmetic.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     Ints: TypeAlias = NDArray[np.int64]
     Floats: TypeAlias = NDArray[np.float64]
 
-STABLE_BELOW: Final = 0.10
-"""A stability index under this is stable (domain T21)."""
-ACT_ABOVE: Final = 0.25
-"""A stability index over this calls for action; between the two it is watched (domain T21)."""
-EMPTY_SHARE: Final = 1e-4
-"""Share that stands in for an empty bin of a stability index, whose logarithm would be infinite."""
 PROB_STEP: Final = 1e-6
 """Resolution of a stored default_prob, and its distance from 0 and 1."""
 KS_BINS: Final = 4096
@@ -73,7 +67,7 @@ def score_counts(label: Numbers, score: Numbers) -> ScoreCounts:
     DataError
         Shapes differ, a label is not 0 or 1, a score is not finite, or one class is absent.
     """
-    _check_rows(label, score, "score", both_classes=True)
+    check_rows(label, score, "score", both_classes=True)
     return _tally(label, score)
 
 
@@ -223,13 +217,13 @@ def equal_count_bins(size: Numbers, bins: int) -> Ints:
 
 def brier(label: Numbers, default_prob: Numbers) -> float:
     """Return the mean squared error of the probabilities, in [0, 1]; lower is better."""
-    _check_rows(label, default_prob, "default_prob")
+    check_rows(label, default_prob, "default_prob")
     return float(np.mean((default_prob - label.astype(np.float64)) ** 2))
 
 
 def log_loss(label: Numbers, default_prob: Numbers) -> float:
     """Return the mean negative log likelihood in nats, probabilities kept 1e-6 from 0 and 1."""
-    _check_rows(label, default_prob, "default_prob")
+    check_rows(label, default_prob, "default_prob")
     kept = np.clip(default_prob, PROB_STEP, 1.0 - PROB_STEP)
     return float(-np.mean(np.log(np.where(label.astype(bool), kept, 1.0 - kept))))
 
@@ -263,7 +257,7 @@ def calibration_table(
     tuple of CalibrationBin
         From the lowest default_prob to the highest.
     """
-    _check_rows(label, default_prob, "default_prob")
+    check_rows(label, default_prob, "default_prob")
     at = _tally(label, default_prob)
     size = at.goods + at.bads
     first = equal_count_bins(size, bins)
@@ -291,7 +285,7 @@ def calibration_slope(label: Numbers, default_prob: Numbers) -> float:
     DataError
         One class only, a constant default_prob, or classes that it separates perfectly.
     """
-    _check_rows(label, default_prob, "default_prob", both_classes=True)
+    check_rows(label, default_prob, "default_prob", both_classes=True)
     prob = np.clip(default_prob, PROB_STEP, 1.0 - PROB_STEP)
     counts = score_counts(label, np.log(prob / (1.0 - prob)))
     return logistic_line(counts.score, counts.goods, counts.bads)[1]
@@ -341,102 +335,6 @@ def logistic_line(at: Numbers, goods: Numbers, bads: Numbers) -> tuple[float, fl
     return float(line[0]) - slope * centre, slope
 
 
-def stability_terms(expected: Numbers, actual: Numbers) -> Floats:
-    """Return each bin's part of the stability index, (a - e) ln(a / e) of the shares, >= 0.
-
-    Parameters
-    ----------
-    expected, actual : ndarray, shape (bins,)
-        Counts or shares on the same bins: at development, and now. An empty bin counts as a share
-        of 1e-4; one that is empty on both sides adds nothing.
-
-    Raises
-    ------
-    DataError
-        Shapes differ, an entry is negative or not finite, or one side is empty.
-    """
-    sides = {"expected": np.asarray(expected, float), "actual": np.asarray(actual, float)}
-    findings = [
-        f"{name}: must hold finite counts or shares >= 0 in one dimension, and some above 0"
-        for name, side in sides.items()
-        if side.ndim != 1 or not np.isfinite(side).all() or (side < 0).any() or side.sum() <= 0
-    ]
-    if sides["expected"].shape != sides["actual"].shape:
-        findings.append("expected and actual: must have the same bins")
-    if findings:
-        raise DataError("stability index", findings)
-    e, a = (np.maximum(side / side.sum(), EMPTY_SHARE) for side in sides.values())
-    terms: Floats = (a - e) * np.log(a / e)
-    return terms
-
-
-def stability_index(expected: Numbers, actual: Numbers) -> float:
-    """Return the population stability index, >= 0 (Siddiqi; domain T20); see `stability_terms`."""
-    return float(stability_terms(expected, actual).sum())
-
-
-def stability_band(index: float) -> Literal["stable", "watch", "act"]:
-    """Return what a stability index asks for (domain T21)."""
-    if index < STABLE_BELOW:
-        return "stable"
-    return "watch" if index <= ACT_ABOVE else "act"
-
-
-@dataclass(frozen=True, slots=True)
-class SwapCell:
-    """People whom two policies treat alike: how many, and how many of them are bad."""
-
-    count: int
-    bads: int
-
-    @property
-    def bad_rate(self) -> float:
-        """Bads over people; 0 in an empty cell."""
-        return self.bads / self.count if self.count else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class SwapSet:
-    """Old policy against new: approved by both, only by the new, only by the old, by neither."""
-
-    both: SwapCell
-    swapped_in: SwapCell
-    swapped_out: SwapCell
-    neither: SwapCell
-
-    @property
-    def old_approval_rate(self) -> float:
-        """Share that the old policy approves."""
-        return (self.both.count + self.swapped_out.count) / self._people
-
-    @property
-    def new_approval_rate(self) -> float:
-        """Share that the new policy approves."""
-        return (self.both.count + self.swapped_in.count) / self._people
-
-    @property
-    def _people(self) -> int:
-        return sum(c.count for c in (self.both, self.swapped_in, self.swapped_out, self.neither))
-
-
-def swap_set(label: Numbers, old_approved: Numbers, new_approved: Numbers) -> SwapSet:
-    """Cross the decisions of two policies on the same people (domain 2.14, T22).
-
-    Parameters
-    ----------
-    label, old_approved, new_approved : ndarray, shape (n,)
-        1 or True for bad, and for approved.
-    """
-    _check_rows(label, old_approved, "old_approved")
-    _check_rows(label, new_approved, "new_approved")
-    old, new, bad = (x.astype(bool) for x in (old_approved, new_approved, label))
-
-    def cell(who: Numbers) -> SwapCell:
-        return SwapCell(int(np.count_nonzero(who)), int(np.count_nonzero(who & bad)))
-
-    return SwapSet(cell(old & new), cell(~old & new), cell(old & ~new), cell(~old & ~new))
-
-
 def _tally(label: Numbers, score: Numbers) -> ScoreCounts:
     order = np.argsort(score, kind="stable")
     ordered = score[order]
@@ -480,7 +378,7 @@ def _check_counts(goods: Numbers, bads: Numbers) -> tuple[Ints, Ints]:
     return sides["goods"].astype(np.int64), sides["bads"].astype(np.int64)
 
 
-def _check_rows(label: Numbers, other: Numbers, name: str, *, both_classes: bool = False) -> None:
+def check_rows(label: Numbers, other: Numbers, name: str, *, both_classes: bool = False) -> None:
     """Raise one error with all that is wrong with the label and the array beside it."""
     findings = []
     if label.ndim != 1 or not label.size:

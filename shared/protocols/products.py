@@ -28,163 +28,32 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations
 from os import urandom
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.arrays import pack_array, pack_value, unpack_array, unpack_value
 from shared.channel import Channel
-from shared.errors import BadPeer, FloorBroken, Refused
+from shared.errors import BadPeer, FloorBroken
 from shared.masks import SEED_BYTES, Keystream
-from shared.ring import Unsigned, indicator_product, residue_product, ring_bits, ring_dtype
+from shared.protocols.products_job import (
+    CHUNK_ROWS,
+    OneHot,
+    ProductJob,
+    SeedJournal,
+    Table,
+    check_floors,
+    group_starts,
+)
+from shared.ring import Unsigned, indicator_product, residue_product, ring_dtype
+
+__all__ = ["OneHot", "Opened", "ProductJob", "SeedJournal", "check_floors", "deal", "multiply"]
 
 MAX_WIDTH = 4096
-_CHUNK_ROWS = 4096
 _SALT_BYTES = 32
-
-Table = NDArray[np.int64]
-
-
-class SeedJournal(Protocol):
-    """A party's durable memory of dealt seeds."""
-
-    def use_seed(self, seed: bytes, columns: str, order: str) -> None:
-        """Record that a seed masks these columns in this row order, before anything is sent.
-
-        Raises
-        ------
-        Refused
-            If the seed was used for other columns or another row order: two matrices under one
-            mask would show their difference.
-        """
-
-
-@dataclass(frozen=True)
-class ProductJob:
-    """What is multiplied with what.
-
-    Parameters
-    ----------
-    run, label : str
-        The run, and which product of it: `moments`, `alone`, ...
-    attempt : int
-        Rises with every restart.
-    holders : tuple of str
-        Sorted names of the parties that bring columns.
-    builder : str
-        Who opens the tables; one of the holders.
-    coordinator : str
-        The dealer.
-    n_rows : int
-        Rows in common order.
-    with_builder_only : bool
-        Multiply each holder with the builder, but not the others among each other.
-    """
-
-    run: str
-    label: str
-    attempt: int
-    holders: tuple[str, ...]
-    builder: str
-    coordinator: str
-    n_rows: int
-    with_builder_only: bool = False
-
-    def __post_init__(self) -> None:
-        if self.builder not in self.holders or len(set(self.holders)) < 2:
-            raise Refused("a product needs two holders or more, the builder among them")
-        if tuple(sorted(self.holders)) != self.holders or self.coordinator in self.holders:
-            raise Refused("holders stand in sorted order, without the coordinator")
-
-    @property
-    def bits(self) -> int:
-        """Width of the ring: 16 while no count can reach 65,536."""
-        return ring_bits(self.n_rows)
-
-    @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of holders whose table is computed, each in sorted order."""
-        pairs = combinations(self.holders, 2)
-        return tuple(pair for pair in pairs if not self.with_builder_only or self.builder in pair)
-
-    def partners(self, holder: str) -> tuple[str, ...]:
-        """Return the holders that `holder` shares a table with."""
-        return tuple(
-            other for pair in self.pairs if holder in pair for other in pair if other != holder
-        )
-
-    def label_of(self, *names: str) -> str:
-        """Return the label of a keystream: never the same for two jobs, attempts or pairs."""
-        return "/".join(("products", self.run, self.label, str(self.attempt), *names))
-
-
-@dataclass(frozen=True)
-class OneHot:
-    """A holder's matrix of bins in its compact form: one bin number a row and group.
-
-    Parameters
-    ----------
-    codes : ndarray of integers, shape (n_rows, n_groups)
-        ``codes[r, g]`` is the bin of row r in group g, in ``[0, sizes[g])``.
-    sizes : tuple of int
-        Bins of each group.
-    description : bytes
-        Public description of the bins for the builder; holds no edge.
-    order : str
-        Digest of the row order, equal at all holders.
-    """
-
-    codes: NDArray[np.integer[Any]]
-    sizes: tuple[int, ...]
-    description: bytes
-    order: str
-
-    @property
-    def width(self) -> int:
-        """Number of bins in all groups."""
-        return sum(self.sizes)
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """First column of each group."""
-        return group_starts(self.sizes)
-
-    def dense(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return rows ``[start, stop)`` as a 0/1 matrix of float64."""
-        codes = self.codes[start:stop] + self.starts
-        matrix = np.zeros((codes.shape[0], self.width))
-        np.put_along_axis(matrix, codes.astype(np.intp), 1.0, axis=1)
-        return matrix
-
-    @cached_property
-    def margins(self) -> Table:
-        """Rows in each bin, shape (width,)."""
-        counts = [
-            np.bincount(self.codes[:, group], minlength=size)
-            for group, size in enumerate(self.sizes)
-        ]
-        return np.concatenate(counts).astype(np.int64)
-
-    @cached_property
-    def columns_digest(self) -> str:
-        """Digest of every bin of every row: what a dealt seed is bound to."""
-        digest = hashlib.sha256(pack_value({"sizes": list(self.sizes)}))
-        digest.update(np.ascontiguousarray(self.codes, dtype="<i8").tobytes())
-        return digest.hexdigest()
-
-    def own_table(self) -> Table:
-        """Return the counts between the holder's own bins, shape (width, width)."""
-        total = np.zeros((self.width, self.width))
-        for start in range(0, len(self.codes), _CHUNK_ROWS):
-            chunk = self.dense(start, start + _CHUNK_ROWS)
-            total += chunk.T @ chunk
-        return total.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,31 +86,6 @@ class _Announcement:
         return sum(self.sizes)
 
 
-def group_starts(sizes: Sequence[int]) -> NDArray[np.int64]:
-    """Return the first column of each group."""
-    return np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64)
-
-
-def check_floors(matrix: OneHot, minimum: int) -> None:
-    """Refuse to send anything about a bin, or its complement, with too few people.
-
-    Raises
-    ------
-    FloorBroken
-        Says how many bins are too small, not which: the builder reads the error too.
-    """
-    n_rows = len(matrix.codes)
-    # A group of one bin holds everybody, and says nothing.
-    alone = np.repeat(np.array(matrix.sizes) == 1, matrix.sizes)
-    small = (np.minimum(matrix.margins, n_rows - matrix.margins) < minimum) & ~alone
-    if small.any():
-        raise FloorBroken(
-            f"{int(small.sum())} of {matrix.width} bins, or their complements, hold fewer than "
-            f"{minimum} of {n_rows} customers",
-            hint="merge them: fewer thresholds, or a larger sample",
-        )
-
-
 def deal(channel: Channel, job: ProductJob, *, entropy: Callable[[int], bytes] = urandom) -> None:
     """Be the dealer: draw the seeds, send the corrections.
 
@@ -265,8 +109,8 @@ def deal(channel: Channel, job: ProductJob, *, entropy: Callable[[int], bytes] =
     masks = {holder: Keystream(seed, job.label_of(holder)) for holder, seed in seeds.items()}
     dtype = ring_dtype(job.bits)
     totals = {(a, b): np.zeros((widths[a], widths[b]), dtype) for a, b in job.pairs}
-    for start in range(0, job.n_rows, _CHUNK_ROWS):
-        rows = min(_CHUNK_ROWS, job.n_rows - start)
+    for start in range(0, job.n_rows, CHUNK_ROWS):
+        rows = min(CHUNK_ROWS, job.n_rows - start)
         chunk = {h: masks[h].elements((rows, widths[h]), dtype) for h in job.holders}
         for a, b in job.pairs:
             totals[a, b] += residue_product(chunk[a], chunk[b])
@@ -414,8 +258,8 @@ def _exchange(
         for pair in job.pairs
         if channel.me in pair
     }
-    for start in range(0, job.n_rows, _CHUNK_ROWS):
-        stop = min(start + _CHUNK_ROWS, job.n_rows)
+    for start in range(0, job.n_rows, CHUNK_ROWS):
+        stop = min(start + CHUNK_ROWS, job.n_rows)
         plain = mine.dense(start, stop)
         hidden = mask.elements(plain.shape, dtype)
         channel.send_all(partners, "products/masked", pack_array(plain.astype(dtype) - hidden))
@@ -424,7 +268,7 @@ def _exchange(
                 channel.receive(peer, "products/masked"),
                 dtype,
                 (stop - start, announced[peer].width),
-                cap=_CHUNK_ROWS * MAX_WIDTH,
+                cap=CHUNK_ROWS * MAX_WIDTH,
             )
             if channel.me < peer:
                 shares[channel.me, peer] += indicator_product(plain, theirs)

@@ -71,9 +71,16 @@ def pools_of(frames):
     }
 
 
-def windows(array, width):
-    """Return stretches of an array in the encodings it might travel in."""
-    starts = np.linspace(0, len(array) - width, 3).astype(int)
+def windows(array, width, *, varied=1):
+    """Return stretches of an array, of `varied` values or more, in the encodings it might have.
+
+    A stretch of nearly all zeros may stand anywhere in a table of small counts.
+    """
+    starts = [
+        start
+        for start in np.linspace(0, len(array) - width, 3).astype(int)
+        if len(np.unique(array[start : start + width])) >= varied
+    ]
     types = ("u1", "<u2", "<i4", "<i8", "<f4", "<f8")
     return [
         np.ascontiguousarray(array[a : a + width]).astype(t).tobytes()
@@ -97,7 +104,7 @@ def needles(federation, sealed):
             found["edges"] += [json.dumps(edge).encode() for edge in long]
             found["edges"] += [np.float64(edge).tobytes() for edge in long]
             if plan.n_atoms >= 8:
-                found["bins of customers"] += windows(codes[:, block], 24)
+                found["bins of customers"] += windows(codes[:, block], 24, varied=5)
             counts = np.bincount(codes[:, block], minlength=plan.n_atoms)
             if plan.n_atoms >= 5:
                 found["counts"] += windows(counts, 5)

@@ -400,7 +400,7 @@ def test_no_common_customer_at_all_is_the_same_refusal(federation):
 
 
 def test_a_builder_with_more_columns_than_its_customers_allow_is_refused(tmp_path):
-    error = fails(build(tmp_path, customers=300, builder_rank=0.05))
+    error = fails(build(tmp_path, customers=300, builder_rank=0.01))
     assert (error.party, error.reported, error.exit_status) == ("bank", "floor", 4)
     assert "allow the builder columns of rank" in error.message
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from shared import metrics
+from shared import metrics, stability
 from shared.errors import DataError, UsageError
 
 # Domain T19.
@@ -200,27 +200,27 @@ T20_TERMS = [0.0013, 0.0045, 0.0050, 0.0147, 0, 0.0010, 0.0011, 0.0036, 0, 0.022
 
 
 def test_t20_stability_index_of_the_published_table():
-    assert metrics.stability_index(T20_EXPECTED, T20_ACTUAL) == pytest.approx(0.0532782, abs=5e-8)
-    terms = metrics.stability_terms(T20_EXPECTED, T20_ACTUAL)
+    assert stability.stability_index(T20_EXPECTED, T20_ACTUAL) == pytest.approx(0.0532782, abs=5e-8)
+    terms = stability.stability_terms(T20_EXPECTED, T20_ACTUAL)
     np.testing.assert_allclose(terms, T20_TERMS, atol=5.1e-5)
 
 
 def test_t20_is_the_same_from_percent_shares_and_counts():
-    from_shares = metrics.stability_index(T20_EXPECTED / 100, T20_ACTUAL / 100)
-    from_counts = metrics.stability_index(T20_EXPECTED * 37, T20_ACTUAL * 11)
+    from_shares = stability.stability_index(T20_EXPECTED / 100, T20_ACTUAL / 100)
+    from_counts = stability.stability_index(T20_EXPECTED * 37, T20_ACTUAL * 11)
     assert from_shares == pytest.approx(from_counts, abs=1e-15)
 
 
 def test_t21_bands_of_the_stability_index():
-    bands = [metrics.stability_band(x) for x in (0.0, 0.0999, 0.10, 0.25, 0.2501)]
+    bands = [stability.stability_band(x) for x in (0.0, 0.0999, 0.10, 0.25, 0.2501)]
     assert bands == ["stable", "stable", "watch", "watch", "act"]
 
 
 def test_an_emptied_bin_is_alarming_and_finite():
-    index = metrics.stability_index(np.array([50, 50]), np.array([100, 0]))
+    index = stability.stability_index(np.array([50, 50]), np.array([100, 0]))
     assert np.isfinite(index)
-    assert metrics.stability_band(index) == "act"
-    assert metrics.stability_index(np.array([5, 5, 0]), np.array([5, 5, 0])) == 0.0
+    assert stability.stability_band(index) == "act"
+    assert stability.stability_index(np.array([5, 5, 0]), np.array([5, 5, 0])) == 0.0
 
 
 def test_t22_an_even_swap_leaves_the_approval_rate_unchanged():
@@ -229,7 +229,7 @@ def test_t22_an_even_swap_leaves_the_approval_rate_unchanged():
     label = np.zeros(100_000, dtype=int)
     label[60_000:60_100] = 1
     label[65_000:65_400] = 1
-    swap = metrics.swap_set(label, old, new)
+    swap = stability.swap_set(label, old, new)
     assert (swap.swapped_in.count, swap.swapped_out.count) == (5_000, 5_000)
     assert swap.old_approval_rate == swap.new_approval_rate == 0.65
     assert (swap.swapped_in.bad_rate, swap.swapped_out.bad_rate) == (0.02, 0.08)
@@ -238,7 +238,7 @@ def test_t22_an_even_swap_leaves_the_approval_rate_unchanged():
 
 def test_an_uneven_swap_moves_the_approval_rate():
     label = np.array([0, 1, 0])
-    swap = metrics.swap_set(label, np.array([True, False, False]), np.array([True, True, False]))
+    swap = stability.swap_set(label, np.array([True, False, False]), np.array([True, True, False]))
     assert swap.new_approval_rate - swap.old_approval_rate == pytest.approx(1 / 3)
     assert swap.swapped_out.bad_rate == 0.0
 
@@ -292,11 +292,11 @@ def test_probabilities_outside_0_to_1_and_unequal_shapes_are_refused():
     with pytest.raises(DataError, match="one value for each label"):
         metrics.log_loss(np.array([0, 1]), np.array([0.5]))
     with pytest.raises(DataError, match="new_approved must hold 0 and 1 only"):
-        metrics.swap_set(np.array([0, 1]), np.array([0, 1]), np.array([0, 2]))
+        stability.swap_set(np.array([0, 1]), np.array([0, 1]), np.array([0, 2]))
     with pytest.raises(DataError, match="same bins"):
-        metrics.stability_index(np.array([1, 2]), np.array([1, 2, 3]))
+        stability.stability_index(np.array([1, 2]), np.array([1, 2, 3]))
     with pytest.raises(DataError, match="actual: must hold"):
-        metrics.stability_index(np.array([1, 2]), np.array([0, 0]))
+        stability.stability_index(np.array([1, 2]), np.array([0, 0]))
 
 
 def test_a_wrong_call_is_the_callers_error():
