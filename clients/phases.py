@@ -244,13 +244,15 @@ def plan(party: Party, rows: NDArray[np.int64], n_sampled: int) -> Plans:
         floors=_floors_for_sample(floors(party), len(rows), n_sampled),
         summaries=party.contract.summaries,
     )
-    values = take(party.train, rows)
+    # The common order is random to everybody: its first rows are a sample, and memory stays flat.
+    few = rows[:n_sampled]
+    values = take(party.train, few)
     features = party.contract.of(party.name)
     plans = plan_blocks(party.name, features, values, settings, with_pairs=not party.is_builder)
     if not party.is_builder:
         return plans
     allowed = int(n_sampled * party.federation.floors.builder_rank) - 1  # one is the label's
-    plans = thin(plans, values, builder.label_of(party.train)[rows], allowed)
+    plans = thin(plans, values, builder.label_of(party.train)[few], allowed)
     if rank_of(plans) > allowed:
         raise FloorBroken(
             f"{len(rows)} common customers allow the builder columns of rank {allowed}; its "
@@ -267,15 +269,15 @@ def floors(party: Party) -> Floors:
 
 
 def _floors_for_sample(agreed: Floors, n_rows: int, n_sampled: int) -> Floors:
-    """Leave room for chance where the bins are planned on all rows but counted on a sample.
+    """Leave room for chance where the bins are planned on other rows than they are counted on.
 
-    A bin of k rows in all has about k n_sampled / n_rows in the sample, with a standard deviation
-    under its square root; five of them are added.
+    Beyond the sampling cap both are random samples of one size. A bin of k rows in one has about k
+    in the other, with a standard deviation under the root of 2 k; five of them are added.
     """
     if n_sampled == n_rows:
         return agreed
     wanted = agreed.minimum(n_sampled)
-    return Floors(agreed.rows, min(0.5, (wanted + 5 * wanted**0.5) / n_sampled))
+    return Floors(agreed.rows, min(0.5, (wanted + 5 * (2 * wanted) ** 0.5) / n_sampled))
 
 
 def _matrix(party: Party, plans: Plans, rows: NDArray[np.int64], order: str) -> OneHot:
