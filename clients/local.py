@@ -25,9 +25,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from clients.app import app
 from shared import transport
 from shared.channel import ABORT, Frame, QueueChannel, pack_frame, unpack_frame
-
-MESSAGE, REPLY, STOP = "@message", "@reply", "@stop"
-COORDINATOR = "coordinator"
+from shared.jobs import COORDINATOR
+from shared.transport import MESSAGE, READY, REPLY, STOP
 
 
 class _Pipe:
@@ -100,7 +99,7 @@ def serve(
     }
     context = Context(run_id=1, node_id=1, node_config=config, state=RecordDict(), run_config={})
     _name_task()
-    pipe.carry(Frame(party, COORDINATOR, "@ready", b""))
+    pipe.carry(Frame(party, COORDINATOR, READY, b""))
     while (raw := pipe.messages.get()) is not None:
         pipe.carry(Frame(party, COORDINATOR, REPLY, _answer(raw, context)))
 

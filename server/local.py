@@ -23,8 +23,8 @@ from flwr.serverapp import Grid
 from shared.channel import ABORT, Frame, QueueChannel, pack_frame, unpack_frame
 from shared.errors import BadPeer, PartyLost
 from shared.jobs import COORDINATOR
+from shared.transport import MESSAGE, READY, REPLY, STOP
 
-MESSAGE, REPLY, READY, STOP = "@message", "@reply", "@ready", "@stop"
 PARTY_DIED, PARTY_FORGED = 1000, 1001
 DIED = "its process died"
 # Frames that may wait for one party: back-pressure on whoever writes to it.

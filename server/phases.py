@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -35,13 +34,6 @@ _GRACE_S = 10.0
 _POLL_S = 0.002
 
 
-@dataclass(frozen=True, slots=True)
-class _Nodes:
-    """Which Flower node is which party."""
-
-    node_of: Mapping[str, int]
-
-
 def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
     """Run a whole training.
 
@@ -62,7 +54,7 @@ def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
         The first party's error, under its name.
     """
     joined = _join(grid, coordinator)
-    nodes = _Nodes({name: reply["node"] for name, reply in joined.items()})
+    node_of = {name: reply["node"] for name, reply in joined.items()}
     digest = _same(joined, "contract", "works on another contract")
     run = Run(coordinator.run, 1, coordinator.federation, digest)
     outcome: dict[str, Any] = {"run": run.name, "contract": digest, "join": joined, "seconds": {}}
@@ -72,7 +64,7 @@ def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
     for phase, part in parts.items():
         started = time.perf_counter()
         coordinator.tell("phase", name=phase)
-        replies = _phase(grid, coordinator, run, nodes, phase, part, job)
+        replies = _phase(grid, coordinator, run, node_of, phase, part, job)
         seconds = time.perf_counter() - started
         outcome[phase] = replies
         outcome["seconds"][phase] = seconds
@@ -106,13 +98,13 @@ def _phase(
     grid: Grid,
     coordinator: Coordinator,
     run: Run,
-    nodes: _Nodes,
+    node_of: Mapping[str, int],
     phase: str,
     part: Part,
     job: Mapping[str, Any],
 ) -> Replies:
     value = {"run": run.name, "attempt": run.attempt, **job}
-    pending = set(grid.push_messages(_messages(nodes.node_of, phase, value)))
+    pending = set(grid.push_messages(_messages(node_of, phase, value)))
     failure: ConfideError | None = None
     transport = open_transport(run.scope(phase))
     try:
@@ -124,7 +116,7 @@ def _phase(
         transport.abort(f"{error.code}: {error}")
     wait = _GRACE_S if failure else float(run.federation.protocol.deadline_s)
     replies, errors = _collect(grid, pending, wait)
-    silent = sorted(set(nodes.node_of) - set(replies) - {error["party"] for error in errors})
+    silent = sorted(set(node_of) - set(replies) - {error["party"] for error in errors})
     _raise_first(errors, failure, silent)
     return replies
 

@@ -11,6 +11,7 @@ from typing import Any
 import rfc8785
 
 from shared.errors import ConfigError
+from shared.groups import DEFAULT_GROUP, GROUPS
 from shared.identity import Roster
 from shared.settings import Origin, Reader, overlay, setting
 
@@ -23,7 +24,7 @@ class Protocol:
     """How the parties talk and what they refuse."""
 
     alignment_group: str = setting(
-        "x25519", "Group in which ids are compared", choices=("x25519", "p256")
+        DEFAULT_GROUP, "Group in which ids are compared", choices=tuple(GROUPS)
     )
     max_ids: int = setting(5_000_000, "Largest set of ids a party may bring", low=1)
     min_common: int = setting(1000, "Fewest common customers; below, the run stops", low=100)

@@ -12,6 +12,9 @@ from contextvars import ContextVar
 from shared.channel import QueueChannel
 from shared.errors import EnvironmentFault
 
+# Tags of frames between the launcher and a party of engine `local` that no protocol sends.
+MESSAGE, REPLY, READY, STOP = "@message", "@reply", "@ready", "@stop"
+
 Connect = Callable[[str], QueueChannel]
 
 _connect: ContextVar[Connect | None] = ContextVar("connect", default=None)
