@@ -23,9 +23,9 @@ from clients.datasets import (
     split_table,
     write_parties,
 )
-from clients.files import atomic_folder, write_atomic
 from clients.holdings import arrays, load_contract, load_holding, read_table, write_table
 from clients.world import DEFAULT_CUSTOMERS, DEFAULT_SEED, make_world
+from shared.edge.files import atomic_folder, write_atomic
 from shared.errors import UsageError
 
 if TYPE_CHECKING:

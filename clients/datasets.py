@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clients.files import write_atomic
 from clients.holdings import parse_contract, write_table
 from clients.sources import download, parse_table, read_bytes
 from shared.contract import EVERY, check_columns, normalise_id
+from shared.edge.files import write_atomic
 from shared.errors import ConfigError, DataError, UsageError
 
 if TYPE_CHECKING:

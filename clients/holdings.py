@@ -12,8 +12,8 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-from clients.files import atomic_file
 from shared.contract import Columns, Contract, check_columns
+from shared.edge.files import atomic_file
 from shared.errors import ConfigError, DataError, EnvironmentFault
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from clients.holdings import load_contract, load_holding
 from clients.store import Store
 from shared.config import Federation, PartyFile, parse_federation, parse_toml
 from shared.contract import Columns, Contract
-from shared.errors import ConfigError, DataError, EnvironmentFault
-from shared.identity import Identity, identity_from_file
+from shared.edge.files import load_identity, read_text
+from shared.errors import ConfigError, DataError
+from shared.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,8 @@ class Party:
         Refused
             If others may read the key file, or the key is not the one the federation pins.
         """
-        path = self.store.home / self.settings.key
         pin = self.federation.parties[self.name].fingerprint
-        text = read_text(path)
-        return identity_from_file(text, path.stat().st_mode, self.name, pin, str(path))
+        return load_identity(self.store.home / self.settings.key, self.name, pin)
 
     @cached_property
     def train(self) -> Columns:
@@ -114,19 +113,3 @@ class Party:
             "train" if train else "score",
             with_label=self.is_builder,
         )
-
-
-def read_text(path: Path) -> str:
-    """Read a text file.
-
-    Raises
-    ------
-    EnvironmentFault
-        If it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), ["is not a text in UTF-8"]) from error

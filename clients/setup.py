@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
-from os import urandom
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clients.files import write_atomic
 from clients.holdings import load_contract
-from shared.config import Card, Limits, Member, PartyFile, Protocol
+from clients.keys import COORDINATOR, make_keys
+from shared.config import Card, Limits, Member, PartyFile, Protocol, Publishing
+from shared.edge.files import write_atomic
 from shared.errors import EnvironmentFault, UsageError
-from shared.identity import Identity
 from shared.settings import commented
 
 _HEADER = """\
@@ -27,6 +27,8 @@ name = {name}
 builder = {builder}
 # The data contract, relative to this file.
 contract = {contract}
+# SHA-256 of the certificate that signs everybody's TLS certificate.
+ca = {ca}
 
 """
 
@@ -38,19 +40,34 @@ def init(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the federation.")] = "confide",
     builder: Annotated[str, typer.Option(help="Who fits; by default who has the label.")] = "",
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name or address under which the coordinator is reached."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace it and all keys.")] = False,
 ) -> None:
     """Write a commented federation.toml, and a home with a key for every party."""
     path = init_federation(
-        folder, contract or folder / "contract.toml", name=name, builder=builder, force=force
+        folder,
+        contract or folder / "contract.toml",
+        name=name,
+        builder=builder,
+        hosts=host or (),
+        force=force,
     )
     typer.echo(f"{path}: check it, then confide train --federation {path}")
 
 
 def init_federation(
-    folder: Path, contract_path: Path, *, name: str, builder: str = "", force: bool = False
+    folder: Path,
+    contract_path: Path,
+    *,
+    name: str,
+    builder: str = "",
+    hosts: Iterable[str] = (),
+    force: bool = False,
 ) -> Path:
-    """Write `federation.toml`, and a home with a fresh key for every party and the coordinator.
+    """Write `federation.toml`, and a home with fresh keys for every party and the coordinator.
 
     Parameters
     ----------
@@ -62,6 +79,8 @@ def init_federation(
         Name of the federation.
     builder : str
         The party that fits; by default the one with the label.
+    hosts : iterable of str
+        Further names or addresses of the coordinator.
     force : bool
         Replace what is there. Fresh keys make earlier releases and pins worthless.
 
@@ -86,33 +105,34 @@ def init_federation(
         raise UsageError(
             f"{contract_path}: needs two parties or more, the builder {builder!r} among them"
         )
-    pins = {party: _home(folder / party, party) for party in contract.parties}
-    pin = _key(folder / "coordinator" / "identity.key", "coordinator")
+    homes = {name: name for name in (*contract.parties, COORDINATOR)}
+    pins = make_keys(folder, name, homes, hosts=hosts, force=True)
+    for party in contract.parties:
+        _party_file(folder / party, party)
     write_atomic(folder / "contract.toml", contract_path.read_bytes())
     text = _HEADER.format(
-        name=json.dumps(name), builder=json.dumps(builder), contract=json.dumps("contract.toml")
+        name=json.dumps(name),
+        builder=json.dumps(builder),
+        contract=json.dumps("contract.toml"),
+        ca=json.dumps(pins.ca),
     )
-    sections = {"protocol": Protocol(), "floors": Limits(), "scorecard": Card()}
+    sections = {
+        "protocol": Protocol(),
+        "floors": Limits(),
+        "scorecard": Card(),
+        "release": Publishing(),
+    }
     text += "\n".join(commented(section, values) for section, values in sections.items())
-    text += "\n" + commented("coordinator", Member(pin, "coordinator"))
-    text += "".join(
-        "\n" + commented(f"parties.{party}", Member(fingerprint, party))
-        for party, fingerprint in pins.items()
-    )
+    members = {"coordinator": COORDINATOR}
+    members |= {f"parties.{party}": party for party in contract.parties}
+    for section, member in members.items():
+        value = Member(pins.identities[member], pins.nodes.get(member, ""), member)
+        text += "\n" + commented(section, value)
     write_atomic(path, text.encode())
     return path
 
 
-def _home(home: Path, party: str) -> str:
-    """Make a party's folder; return its fingerprint."""
+def _party_file(home: Path, party: str) -> None:
     own = replace(PartyFile(), train="train.parquet", test="test.parquet")
-    pin = _key(home / own.key, party)
     text = f"# {party}: its own settings. Nobody else reads this file.\n\n{commented('', own)}"
     write_atomic(home / "party.toml", text.encode())
-    return pin
-
-
-def _key(path: Path, name: str) -> str:
-    identity = Identity(name, urandom(32))
-    write_atomic(path, identity.secret.hex().encode() + b"\n", mode=0o600)
-    return identity.fingerprint

@@ -9,7 +9,6 @@ state is replaced whole.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,8 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.files import atomic_file, write_atomic
 from shared import ledger
+from shared.edge.files import atomic_file, exclusive, write_atomic
 from shared.errors import BadPeer, BudgetSpent, EnvironmentFault, Refused
 from shared.protocols.sum_job import check_reveal
 
@@ -133,14 +132,7 @@ class Store:
         EnvironmentFault
             If another process holds it.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / "lock").open("wb") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise EnvironmentFault(
-                    f"another run is using {self.home}", hint="wait for it, or stop it"
-                ) from error
+        with exclusive(self.home):
             self._sweep()
             yield
 

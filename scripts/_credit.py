@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.files import write_atomic
 from clients.holdings import write_table
 from clients.setup import init_federation
+from shared.edge.files import write_atomic
 
 Table = dict[str, NDArray[Any]]
 

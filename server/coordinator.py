@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import Federation, parse_federation
-from shared.errors import ConfigError, EnvironmentFault
-from shared.identity import Identity, identity_from_file
+from shared.edge.files import load_identity, read_text
+from shared.identity import Identity
 from shared.jobs import COORDINATOR
 
 KEY_FILE = "identity.key"
@@ -53,10 +53,8 @@ class Coordinator:
         """
         federation, _ = load_federation(federation_path)
         home = federation_path.parent / (federation.coordinator.home or COORDINATOR)
-        key = home / KEY_FILE
-        text = read_text(key)
         pin = federation.coordinator.fingerprint
-        identity = identity_from_file(text, key.stat().st_mode, COORDINATOR, pin, str(key))
+        identity = load_identity(home / KEY_FILE, COORDINATOR, pin)
         return cls(federation, run, identity)
 
     def tell(self, event: str, **details: Any) -> None:
@@ -64,25 +62,6 @@ class Coordinator:
         report = _report.get()
         if report is not None:
             report(event, details)
-
-
-def read_text(path: Path) -> str:
-    """Read a text file.
-
-    Raises
-    ------
-    EnvironmentFault
-        If it cannot be read.
-    ConfigError
-        If it is no text.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        hint = "`confide init` makes one" if path.suffix == ".toml" else ""
-        raise EnvironmentFault(f"cannot read {path}: {error.strerror}", hint=hint) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), ["is not a text in UTF-8"]) from error
 
 
 def load_federation(

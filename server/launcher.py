@@ -7,7 +7,6 @@ travel as environment variables, so that every party reads the same agreement.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -31,6 +30,7 @@ from server.local import Hub, LocalGrid
 from shared import transport
 from shared.arrays import unpack_value
 from shared.config import Federation
+from shared.edge.files import exclusive
 from shared.errors import EnvironmentFault
 from shared.jobs import COORDINATOR
 from shared.settings import ENV_PREFIX
@@ -94,29 +94,6 @@ def train_local(
             hub.close()
     outcome: dict[str, Any] = unpack_value(bytes(context.state["outcome"]["value"]))  # type: ignore[arg-type]
     return outcome
-
-
-@contextmanager
-def exclusive(home: Path) -> Iterator[None]:
-    """Hold the coordinator's folder: two runs at once would get into each other's phases.
-
-    Raises
-    ------
-    EnvironmentFault
-        If another run holds it, or it is not there.
-    """
-    try:
-        stream = (home / "lock").open("wb")
-    except OSError as error:
-        raise EnvironmentFault(f"cannot write {home / 'lock'}: {error.strerror}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise EnvironmentFault(
-                f"another run is using {home}", hint="wait for it, or stop it"
-            ) from error
-        yield
 
 
 def _environment(flags: Mapping[str, Any]) -> dict[str, str]:

@@ -75,10 +75,25 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Publishing:
+    """When a release or a score feed counts."""
+
+    quorum: int = setting(
+        0, "Signatures a release needs before the limit service takes it; 0: every party's", low=0
+    )
+    valid_days: int = setting(180, "Days a release may be served", low=1, high=730)
+    feed_days: int = setting(30, "Days after which a score feed is stale", low=1, high=366)
+    clock_skew_s: int = setting(
+        300, "How far the clocks of two members may be apart", low=1, high=3600
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A party, or the coordinator, as the federation knows it."""
 
     fingerprint: str = setting(doc="SHA-256 of its Ed25519 public key, hex")
+    node: str = setting("", "SHA-256 of its Flower node key, hex; engine `flower` asks for it")
     home: str = setting(
         "", "Its folder, where parties run on one machine; not part of the agreement"
     )
@@ -98,9 +113,12 @@ class Federation:
         Path of the data contract, relative to the federation file.
     coordinator : Member
     parties : mapping of str to Member
+    ca : str
+        SHA-256 of the certificate that signs everybody's TLS certificate; empty without TLS.
     protocol : Protocol
     floors : Limits
     scorecard : Card
+    release : Publishing
     """
 
     name: str
@@ -108,14 +126,21 @@ class Federation:
     contract: str
     coordinator: Member
     parties: Mapping[str, Member]
+    ca: str = ""
     protocol: Protocol = field(default_factory=Protocol)
     floors: Limits = field(default_factory=Limits)
     scorecard: Card = field(default_factory=Card)
+    release: Publishing = field(default_factory=Publishing)
 
     @property
     def holders(self) -> tuple[str, ...]:
         """Names of the parties in the order of every protocol."""
         return tuple(sorted(self.parties))
+
+    @property
+    def quorum(self) -> int:
+        """Signatures that a release needs."""
+        return self.release.quorum or len(self.parties)
 
     @property
     def roster(self) -> Roster:
@@ -141,9 +166,12 @@ class Federation:
             "builder": self.builder,
             "contract": contract_digest,
             "members": dict(self.roster.fingerprints),
+            "nodes": {name: member.node for name, member in self.parties.items()},
+            "ca": self.ca,
             "protocol": asdict(self.protocol),
             "floors": asdict(self.floors),
             "scorecard": asdict(self.scorecard),
+            "release": asdict(self.release),
         }
         return hashlib.sha256(rfc8785.dumps(agreed)).hexdigest()
 
@@ -169,22 +197,39 @@ class Federation:
             contract=reader.text("contract", mapping),
             coordinator=reader.read(Member, "coordinator", mapping.get("coordinator", {})),
             parties=parties,
+            ca=str(mapping.get("ca", "")),
             protocol=reader.read(Protocol, "protocol", mapping.get("protocol", {})),
             floors=reader.read(Limits, "floors", mapping.get("floors", {})),
             scorecard=reader.read(Card, "scorecard", mapping.get("scorecard", {})),
+            release=reader.read(Publishing, "release", mapping.get("release", {})),
         )
         reader.check(2 <= len(parties) <= 10, "parties", "must be 2 to 10 tables", len(parties))
         reader.check(
             result.builder in parties, "builder", "must be one of the parties", result.builder
         )
+        reader.check(
+            result.release.quorum <= len(parties),
+            "release.quorum",
+            f"must be at most the number of parties, {len(parties)}",
+            result.release.quorum,
+        )
+        reader.check(
+            not result.ca or _is_digest(result.ca), "ca", "must be 64 hex digits", result.ca
+        )
         for name, member in {**parties, "coordinator": result.coordinator}.items():
-            pin = member.fingerprint
-            good = len(pin) == _FINGERPRINT_LENGTH and _HEX.issuperset(pin)
-            reader.check(good, f"{name}.fingerprint", "must be 64 hex digits", pin)
+            pin, node = member.fingerprint, member.node
+            reader.check(_is_digest(pin), f"{name}.fingerprint", "must be 64 hex digits", pin)
+            reader.check(
+                not node or _is_digest(node), f"{name}.node", "must be 64 hex digits", node
+            )
         pins = [member.fingerprint for member in (*parties.values(), result.coordinator)]
         reader.check(len(set(pins)) == len(pins), "fingerprint", "must differ between members", "")
         reader.finish()
         return result
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == _FINGERPRINT_LENGTH and _HEX.issuperset(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +254,12 @@ class PartyFile:
         return result
 
 
-SECTIONS: Mapping[str, type] = {"protocol": Protocol, "floors": Limits, "scorecard": Card}
+SECTIONS: Mapping[str, type] = {
+    "protocol": Protocol,
+    "floors": Limits,
+    "scorecard": Card,
+    "release": Publishing,
+}
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:

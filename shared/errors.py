@@ -4,7 +4,8 @@
 
     ConfideError
     ├── UsageError            2 / 400   the call or the configuration is wrong
-    │   └── ConfigError       2 / 400   a configuration file, all findings at once
+    │   ├── ConfigError       2 / 400   a configuration file, all findings at once
+    │   └── NotFound          2 / 404   no release, customer or party of that name
     ├── DataError             1 / 422   a holder's data breaks the contract
     │   └── ContractChanged   1 / 409   the contract is not the one the card was trained on
     ├── EnvironmentFault      3 / 503   a file, port, disk or party that is not there
@@ -12,7 +13,9 @@
     ├── Refused               4 / 403   a privacy or security rule says no
     │   ├── BadPeer           4 / 403   what a peer sent is forged, malformed or out of order
     │   ├── FloorBroken       4 / 403   too few people behind a statistic
-    │   └── BudgetSpent       4 / 403   a statistic was opened as often as the ledger allows
+    │   ├── BudgetSpent       4 / 403   a statistic was opened as often as the ledger allows
+    │   ├── ReleaseRefused    4 / 403   a release failed one of its checks, by name
+    │   └── FeedRefused       4 / 403   a score feed failed one of its checks, by name
     ├── RunFailed             1 / 500   a party reported an error; it is named, its text is carried
     └── Interrupted         130 / 499   stopped by the user
 
@@ -90,6 +93,13 @@ class ConfigError(UsageError):
         self.findings = tuple(findings)
 
 
+class NotFound(UsageError):
+    """No release, customer or party has that name."""
+
+    code = "not-found"
+    http_status = 404
+
+
 class DataError(ConfideError):
     """A holder's data breaks the contract: all findings at once, by name, never with a row.
 
@@ -158,6 +168,43 @@ class BudgetSpent(Refused):
     """The ledger allows no further opening of this statistic."""
 
     code = "budget-spent"
+
+
+class ReleaseRefused(Refused):
+    """A release failed one of its checks; nothing of it is used.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        See `ConfideError`.
+    check : str
+        Which check failed: `form`, `federation`, `contract`, `signature`, `quorum`, `counter`,
+        `expiry` or `clock`.
+    """
+
+    code = "release-refused"
+
+    def __init__(self, message: str, *, check: str, hint: str = "", party: str = "") -> None:
+        super().__init__(message, hint=hint, party=party)
+        self.check = check
+
+
+class FeedRefused(Refused):
+    """A score feed failed one of its checks; the feed before it stays in use.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        See `ConfideError`.
+    check : str
+        Which check failed: `form`, `party`, `signature`, `release`, `as-of`, `expiry` or `clock`.
+    """
+
+    code = "feed-refused"
+
+    def __init__(self, message: str, *, check: str, hint: str = "", party: str = "") -> None:
+        super().__init__(message, hint=hint, party=party)
+        self.check = check
 
 
 class RunFailed(ConfideError):

@@ -10,10 +10,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_public_key,
+)
 
-from shared.errors import BadPeer, Refused
+from shared.errors import BadPeer, DataError, Refused
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -22,6 +27,28 @@ SIGNATURE_BYTES = 64
 def fingerprint_of(public_key: bytes) -> str:
     """Return the SHA-256 of a raw Ed25519 public key, in hex."""
     return hashlib.sha256(public_key).hexdigest()
+
+
+def node_fingerprint(openssh: bytes) -> str:
+    """Return the SHA-256 of a Flower node's public key, in hex.
+
+    Parameters
+    ----------
+    openssh : bytes
+        The key as OpenSSH writes it, `ecdsa-sha2-nistp384 ...`; a comment after it does not count.
+
+    Raises
+    ------
+    DataError
+        If it is no public key.
+    """
+    try:
+        key = load_ssh_public_key(openssh.strip())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise DataError("node key", ["is not a public key in OpenSSH's format"]) from error
+    return hashlib.sha256(
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -70,7 +97,7 @@ class Identity:
         return key.sign(_framed(purpose, message))
 
 
-def identity_from_file(text: str, mode: int, name: str, pin: str, source: str) -> Identity:
+def identity_from_file(text: str, mode: int, name: str, pin: str | None, source: str) -> Identity:
     """Read a private key from the text of a file that only its owner may read.
 
     Parameters
@@ -81,8 +108,8 @@ def identity_from_file(text: str, mode: int, name: str, pin: str, source: str) -
         Permission bits of the file.
     name : str
         Whose key it is.
-    pin : str
-        The fingerprint that the federation file pins for that name.
+    pin : str or None
+        The fingerprint that the federation file pins for that name; None where it is not yet.
     source : str
         Name of the file, for messages.
 
@@ -100,7 +127,7 @@ def identity_from_file(text: str, mode: int, name: str, pin: str, source: str) -
     if len(secret) != PUBLIC_KEY_BYTES:
         raise Refused(f"{source} does not hold a key of 64 hex digits")
     identity = Identity(name, secret)
-    if identity.fingerprint != pin:
+    if pin is not None and identity.fingerprint != pin:
         raise Refused(
             f"{source} is not the key that the federation file pins for {name}",
             hint="pin its fingerprint there, at every party",

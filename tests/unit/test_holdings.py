@@ -12,9 +12,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from clients.files import atomic_file, atomic_folder, write_atomic
 from clients.holdings import load_contract, load_holding, read_table, write_table
 from shared.contract import Contract, Feature
+from shared.edge.files import atomic_file, atomic_folder, write_atomic
 from shared.errors import ConfigError, DataError, EnvironmentFault, UsageError
 
 CONTRACT = Contract(

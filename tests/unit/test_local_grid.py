@@ -12,7 +12,6 @@ from flwr.common import serde
 from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.launcher import exclusive
 from server.local import (
     DIED,
     MESSAGE,
@@ -25,6 +24,7 @@ from server.local import (
     LocalGrid,
 )
 from shared.channel import ABORT, Frame, pack_frame, unpack_frame
+from shared.edge.files import exclusive
 from shared.errors import EnvironmentFault, PartyLost
 
 PARTIES = ("bank", "bureau")
@@ -185,5 +185,6 @@ def test_one_run_at_a_time_holds_the_coordinators_folder(tmp_path):
         pass
     with exclusive(tmp_path):
         pass
-    with pytest.raises(EnvironmentFault, match="cannot write"), exclusive(tmp_path / "none"):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentFault, match="cannot write"), exclusive(tmp_path / "file"):
         pass

@@ -1,19 +1,22 @@
-"""Files that are there whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+"""Files that are there whole or not at all: temporary file, fsync, rename, fsync of the folder.
+
+Also the few ways in which both sides read: a text, a private key, and a lock on a folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import shutil
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
 
-from shared.errors import EnvironmentFault, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from shared.errors import ConfigError, EnvironmentFault, UsageError
+from shared.identity import Identity, identity_from_file
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full",
@@ -99,6 +102,70 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise _fault(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises
+    ------
+    EnvironmentFault
+        If it cannot be read.
+    ConfigError
+        If it is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        hint = "`confide init` makes one" if path.name == "federation.toml" else ""
+        raise EnvironmentFault(f"cannot read {path}: {error.strerror}", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), ["is not a text in UTF-8"]) from error
+
+
+def load_identity(path: Path, name: str, pin: str | None) -> Identity:
+    """Read a member's signing key; see `shared.identity.identity_from_file`.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the file cannot be read.
+    Refused
+        If others may read it, or the key is not the one the federation pins.
+    """
+    text = read_text(path)
+    return identity_from_file(text, path.stat().st_mode, name, pin, str(path))
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, *, what: str = "run") -> Iterator[None]:
+    """Hold a folder, so that no second process works in it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be; its file `lock` is what is held.
+    what : str
+        What would be the second of its kind.
+
+    Raises
+    ------
+    EnvironmentFault
+        If another process holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / "lock").open("wb")
+    except OSError as error:
+        raise _fault(folder / "lock", error) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"another {what} is using {folder}", hint="wait for it, or stop it"
+            ) from error
+        yield
 
 
 def _beside(path: Path) -> Path:

@@ -1,0 +1,279 @@
+"""`confide keys`: who is who and how members meet, made in one go and pinned.
+
+Each party gets an Ed25519 identity, a Flower node key and a TLS certificate to dial out with; the
+coordinator an identity and a TLS certificate to serve under; the limit service such a certificate.
+The federation file pins the fingerprints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import urandom
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from clients.certificates import Issued, ca_fingerprint, issue, new_authority
+from shared.config import Federation, parse_federation
+from shared.edge.files import load_identity, read_text, write_atomic
+from shared.errors import ConfigError, DataError, Refused
+from shared.identity import Identity, node_fingerprint
+
+COORDINATOR, LIMITS = "coordinator", "limits"
+#: Names under which coordinator, relay and limit service are reached on one machine or in compose.
+HOSTS = ("localhost", "127.0.0.1", "::1", "coordinator", "superlink", "relay", "limits")
+
+keys = typer.Typer(no_args_is_help=True, help="Keys and certificates of everybody.")
+
+FederationFile = Annotated[Path, typer.Option("--federation", "-f", help="The federation file.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What the federation file pins.
+
+    Parameters
+    ----------
+    ca : str
+        SHA-256 of the CA's certificate.
+    identities, nodes : mapping of str to str
+        By member; the coordinator has no node key.
+    """
+
+    ca: str
+    identities: Mapping[str, str]
+    nodes: Mapping[str, str]
+
+
+@keys.command("init")
+def init_keys(
+    federation: FederationFile = Path("federation.toml"),
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name or address under which the coordinator is reached."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the keys that are there.")
+    ] = False,
+) -> None:
+    """Make the CA and every key that is missing; pin all in the federation file."""
+    text = read_text(federation)
+    agreed, _ = parse_federation(text, str(federation), os.environ)
+    homes = {name: member.home or name for name, member in agreed.parties.items()}
+    homes[COORDINATOR] = agreed.coordinator.home or COORDINATOR
+    pins = make_keys(federation.parent, agreed.name, homes, hosts=host or (), force=force)
+    write_atomic(federation, pin(text, pins).encode())
+    typer.echo(
+        f"{federation}: pins {len(pins.identities)} identities, {len(pins.nodes)} nodes, a CA"
+    )
+
+
+@keys.command("show")
+def show_keys(
+    federation: FederationFile = Path("federation.toml"),
+    form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Print every fingerprint, and whether the files on this machine are the pinned ones."""
+    agreed, _ = parse_federation(read_text(federation), str(federation), os.environ)
+    rows = [_described(federation.parent, agreed, name) for name in (*agreed.holders, COORDINATOR)]
+    if form == "json":
+        envelope = {"schema_version": 1, "status": "ok", "data": {"ca": agreed.ca, "members": rows}}
+        typer.echo(json.dumps(envelope, indent=2))
+    else:
+        typer.echo(f"ca           {agreed.ca or 'not pinned'}")
+        for row in rows:
+            typer.echo(f"{row['name']:<12} identity {row['identity']}  {row['identity_file']}")
+            if row["node"]:
+                typer.echo(f"{'':<12} node     {row['node']}  {row['node_file']}")
+            typer.echo(f"{'':<12} TLS certificate {row['certificate']}")
+    wrong = [f"{row['name']}: {row['identity_file']}" for row in rows if row["wrong"]]
+    if wrong:
+        raise Refused("; ".join(wrong), hint="`confide keys init` makes and pins what is missing")
+
+
+def make_keys(
+    folder: Path, federation: str, homes: Mapping[str, str], *, hosts: Iterable[str], force: bool
+) -> Pins:
+    """Make the CA, identities, node keys and TLS certificates below a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the federation file.
+    federation : str
+        Its name.
+    homes : mapping of str to str
+        Folder of each party and of the coordinator, relative to `folder`.
+    hosts : iterable of str
+        Names of the coordinator on top of `HOSTS`.
+    force : bool
+        Replace what is there; otherwise only what is missing is made.
+
+    Returns
+    -------
+    Pins
+
+    Raises
+    ------
+    Refused
+        If a private key that is there can be read by others.
+    EnvironmentFault
+        If a file cannot be written.
+    """
+    now = datetime.now(UTC)
+    authority = _authority(folder / homes[COORDINATOR], federation, now, force=force)
+    # The CA's key and certificate belong together: with a new CA every certificate is new.
+    fresh = force or not all((folder / home / "ca.crt").exists() for home in homes.values())
+    further = tuple(hosts)
+    served = (*HOSTS, *further)
+    identities, nodes = {}, {}
+    for name, home in {**homes, LIMITS: LIMITS}.items():
+        place = folder / home
+        serves = name in {COORDINATOR, LIMITS}
+        if name != LIMITS:
+            identities[name] = _identity(place / "identity.key", name, force=force)
+        if not serves:
+            nodes[name] = _node_key(place, force=force)
+        write_atomic(place / "ca.crt", authority.certificate)
+        if fresh or (serves and further) or not (place / "tls.key").exists():
+            _write_pair(place / "tls", issue(authority, name, served if serves else (), now))
+    return Pins(ca_fingerprint(authority.certificate), identities, nodes)
+
+
+def pin(text: str, pins: Pins) -> str:
+    """Return the text of a federation file with these pins; all else stays as it is."""
+    text = _set(text, "", "ca", pins.ca)
+    for name, fingerprint in pins.identities.items():
+        section = name if name == COORDINATOR else f"parties.{name}"
+        text = _set(text, section, "fingerprint", fingerprint)
+    for name, fingerprint in pins.nodes.items():
+        text = _set(text, f"parties.{name}", "node", fingerprint)
+    return text
+
+
+def _set(text: str, section: str, key: str, value: str) -> str:
+    """Set one text value of one section; commented out or missing lines come into force."""
+    head, found, rest = ("", True, text) if not section else _split(text, section)
+    if not found:
+        return f"{text.rstrip()}\n\n[{section}]\n{key} = {json.dumps(value)}\n"
+    stop = re.search(r"(?m)^\[", rest)
+    body, tail = (rest[: stop.start()], rest[stop.start() :]) if stop else (rest, "")
+    line = f"{key} = {json.dumps(value)}"
+    body, changed = re.subn(rf"(?m)^(# )?{key} = .*$", line, body, count=1)
+    if not changed:
+        body = f"{body.rstrip()}\n{line}\n\n" if not section else f"{line}\n{body}"
+    return head + body + tail
+
+
+def _split(text: str, section: str) -> tuple[str, bool, str]:
+    match = re.search(rf"(?m)^\[{re.escape(section)}\]\s*\n", text)
+    if match is None:
+        return text, False, ""
+    return text[: match.end()], True, text[match.end() :]
+
+
+def _authority(home: Path, federation: str, now: datetime, *, force: bool) -> Issued:
+    key, certificate = home / "ca.key", home / "ca.crt"
+    if key.exists() and certificate.exists() and not force:
+        _refuse_open(key)
+        return Issued(certificate.read_bytes(), key.read_bytes())
+    made = new_authority(federation, now)
+    write_atomic(key, made.key, mode=0o600)
+    # Without it the members' certificates count as old, and are made anew.
+    certificate.unlink(missing_ok=True)
+    return made
+
+
+def _identity(path: Path, name: str, *, force: bool) -> str:
+    if path.exists() and not force:
+        return load_identity(path, name, None).fingerprint
+    identity = Identity(name, urandom(32))
+    write_atomic(path, identity.secret.hex().encode() + b"\n", mode=0o600)
+    return identity.fingerprint
+
+
+def _node_key(home: Path, *, force: bool) -> str:
+    """Make a key as Flower's SuperNode reads it: EC P-384 in OpenSSH's format."""
+    private, public = home / "node.key", home / "node.pub"
+    if not private.exists() or not public.exists() or force:
+        key = ec.generate_private_key(ec.SECP384R1())
+        secret = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        shown = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        write_atomic(private, secret, mode=0o600)
+        write_atomic(public, shown + b"\n")
+    _refuse_open(private)
+    return node_fingerprint(public.read_bytes())
+
+
+def _write_pair(stem: Path, issued: Issued) -> None:
+    write_atomic(stem.with_suffix(".key"), issued.key, mode=0o600)
+    write_atomic(stem.with_suffix(".crt"), issued.certificate)
+
+
+def _refuse_open(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
+        raise Refused(f"{path} can be read by others", hint=f"chmod 600 {path}")
+
+
+def _described(base: Path, agreed: Federation, name: str) -> dict[str, Any]:
+    member = agreed.coordinator if name == COORDINATOR else agreed.parties[name]
+    home = base / (member.home or name)
+    said = _state(home / "identity.key", name, member.fingerprint)
+    node = _node_state(home / "node.pub", member.node) if member.node else ""
+    return {
+        "name": name,
+        "identity": member.fingerprint,
+        "identity_file": said,
+        "node": member.node,
+        "node_file": node,
+        "certificate": _until(home / "tls.crt"),
+        "wrong": any(text.startswith(_WRONG) for text in (said, node)),
+    }
+
+
+_WRONG = "WRONG"
+
+
+def _state(path: Path, name: str, pinned: str) -> str:
+    if not path.exists():
+        return "its file is not on this machine"
+    try:
+        load_identity(path, name, pinned)
+    except Refused as error:
+        return f"{_WRONG}: {error}"
+    return "as pinned"
+
+
+def _node_state(path: Path, pinned: str) -> str:
+    if not path.exists():
+        return "its file is not on this machine"
+    try:
+        same = node_fingerprint(path.read_bytes()) == pinned
+    except DataError as error:
+        return f"{_WRONG}: {error}"
+    return "as pinned" if same else f"{_WRONG}: {path} is not the pinned key"
+
+
+def _until(path: Path) -> str:
+    if not path.exists():
+        return "is not on this machine"
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(str(path), ["is not a certificate"]) from error
+    return f"valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
