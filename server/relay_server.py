@@ -1,0 +1,127 @@
+"""uvicorn as the relay needs it: back-pressure on writing, own socket, its address on stdout."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from shared.edge.websocket import PATH
+from shared.errors import EnvironmentFault
+from shared.pieces import MESSAGE_BYTES
+
+# A member that takes nothing for so long holds up everybody who sends to it.
+_STALL_S = 10.0
+_STOP_S = 1
+
+
+class PatientProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, with the back-pressure that its `send` waits for and nobody signals.
+
+    uvicorn before 0.52.1 leaves out `pause_writing` here, and a slow reader grows the server's
+    memory without bound (its pull requests 3048 and 3050).
+    """
+
+    def pause_writing(self) -> None:
+        """Make `send` wait: the reader has not taken what is written."""
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let `send` go on."""
+        self.writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let whoever waits to write find out that nobody reads any more."""
+        super().connection_lost(exc)
+        self.writable.set()
+
+    async def send(self, message: Any) -> None:
+        """Write, once the reader has room; cut off a reader that has none for too long."""
+        if not self.writable.is_set():
+            try:
+                async with asyncio.timeout(_STALL_S):
+                    await self.writable.wait()
+            except TimeoutError:
+                self.transport.abort()
+            if self.transport.is_closing():
+                raise ClientDisconnected
+        await super().send(message)
+
+
+class _Server(uvicorn.Server):
+    """A server that says where it listens as soon as it does."""
+
+    def __init__(self, config: uvicorn.Config, address: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and print the address."""
+        await super().startup(sockets)
+        print(json.dumps(self._address), flush=True)  # noqa: T201 - for whoever started it
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; do not wait for members that do not answer the closing of their connection."""
+        asyncio.get_running_loop().call_later(_STOP_S / 2, self._abort)
+        await super().shutdown(sockets)
+
+    def _abort(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+def serve(app: ASGIApp, context: ssl.SSLContext, sock: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    context : ssl.SSLContext
+        See `shared.edge.tls.tls_context`.
+    sock : socket.socket
+        Listening.
+    """
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    config = uvicorn.Config(
+        app,
+        ws=PatientProtocol,
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # ciphertext does not get smaller
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_STOP_S,
+        ssl_context_factory=lambda *_: context,
+    )
+    address = {"host": host, "port": port, "url": f"wss://{shown}:{port}{PATH}"}
+    _Server(config, address).run(sockets=[sock])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the port is taken, or the address is not of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"cannot listen on {host} port {port}: {error.strerror}",
+            hint="stop what uses the port, or choose another; 0 lets the system choose",
+        ) from error
+    sock.setblocking(False)
+    return sock
