@@ -10,10 +10,10 @@ CUSTOMERS ?= 12000
 DEMO ?= demo
 export CONFIDE_TEST_DATA ?= ../shared/data
 
-.PHONY: help demo test test-all check bench clean
+.PHONY: help demo test test-all test-containers check bench clean
 
 help:  ## Say what there is to do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
 
 test-all: $(BIN)/.dev check  ## Everything: style, types, architecture, and the slow tests too
 	$(BIN)/python -m pytest -q -n 2
+
+test-containers: $(BIN)/.dev  ## The demo as containers, on the engine that $$CONFIDE_TEST_ENGINE starts
+	CONFIDE_TEST_ENGINE="$${CONFIDE_TEST_ENGINE:-../shared/containers/engine.sh}" \
+		$(BIN)/python -m pytest -q -rs -m containers
 
 check: $(BIN)/.dev  ## Style, types, architecture
 	$(BIN)/ruff check .

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients import phases
+from clients import neural, phases, publish
 from clients.party import Party
 from shared.arrays import pack_value, unpack_value
 from shared.channel import QueueChannel
 from shared.errors import ConfideError, ConfigError
-from shared.jobs import Run
+from shared.jobs import COORDINATOR, Run
+from shared.neural.average import EVALUATE_PHASE, SCALE_PHASE, round_phase
 from shared.sealed import SealedChannel
 from shared.transport import open_transport
 
@@ -35,8 +37,16 @@ def _party(context: Context) -> Party:
         raise ConfigError("node config", [f"{error.args[0]}: is missing"]) from error
 
 
+def _value(message: Message) -> dict[str, Any]:
+    value: dict[str, Any] = unpack_value(bytes(message.content["job"]["value"]))  # type: ignore[arg-type]
+    if "arrays" in message.content:  # the neural model
+        record = message.content["arrays"]
+        value["arrays"] = {name: array.numpy() for name, array in record.items()}  # type: ignore[union-attr]
+    return value
+
+
 def _run(message: Message, party: Party) -> tuple[Run, Mapping[str, Any]]:
-    value = unpack_value(bytes(message.content["job"]["value"]))  # type: ignore[arg-type]
+    value = _value(message)
     run = Run(value["run"], int(value["attempt"]), party.federation, party.contract.digest())
     return run, value
 
@@ -46,20 +56,37 @@ def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[s
     party = _party(context)
     run, value = _run(message, party)
     started = time.perf_counter()
-    transport = open_transport(run.scope(name))
-    try:
-        with party.store.exclusive():
-            channel = SealedChannel.open(
-                transport, party.identity, party.federation.roster, run.session(name)
-            )
-            result = phase(party, channel, run, value)
-    except ConfideError as error:
-        transport.abort(f"{error.code}: {error}")
-        raise
-    except Exception:
-        transport.abort("internal: an unexpected error")
-        raise
+    with _transport(context, party, run.scope(name)) as transport:
+        try:
+            with party.store.exclusive():
+                channel = SealedChannel.open(
+                    transport, party.identity, party.federation.roster, run.session(name)
+                )
+                result = phase(party, channel, run, value)
+        except ConfideError as error:
+            transport.abort(f"{error.code}: {error}")
+            raise
+        except Exception:
+            transport.abort("internal: an unexpected error")
+            raise
     return result | _cost(transport, time.perf_counter() - started)
+
+
+@contextlib.contextmanager
+def _transport(context: Context, party: Party, scope: str) -> Iterator[QueueChannel]:
+    """Give a phase its channel: over the relay that the node's configuration names, if it does."""
+    relay = context.node_config.get("relay")
+    if not relay:
+        yield open_transport(scope)
+        return
+    from shared.edge.wire import relay_channel  # noqa: PLC0415 - other engines need no sockets
+
+    federation = party.federation
+    peers = [name for name in (*federation.holders, COORDINATOR) if name != party.name]
+    deadline = float(federation.protocol.deadline_s)
+    home, identity, ca = party.store.home, party.identity, federation.ca
+    with relay_channel(str(relay), home, identity, peers, scope, deadline, ca=ca) as channel:
+        yield channel
 
 
 def _cost(transport: QueueChannel, seconds: float) -> dict[str, Any]:
@@ -128,3 +155,34 @@ def moments(message: Message, context: Context) -> Message:
 def score(message: Message, context: Context) -> Message:
     """Score the common customers; calibrate and evaluate at the builder."""
     return _answer(message, context, lambda: _play(message, context, "score", phases.score))
+
+
+@app.query("release")
+def release(message: Message, context: Context) -> Message:
+    """Check the card, sign its release, and publish the own score feed."""
+    return _answer(message, context, lambda: _play(message, context, "release", publish.release))
+
+
+@app.query("neural_scale")
+def neural_scale(message: Message, context: Context) -> Message:
+    """Agree on mean and spread of the neural model's inputs."""
+    return _answer(message, context, lambda: _play(message, context, SCALE_PHASE, neural.scale))
+
+
+@app.train("neural")
+def neural_round(message: Message, context: Context) -> Message:
+    """Train the neural model for one round."""
+
+    def work() -> dict[str, Any]:
+        name = round_phase(int(_value(message)["round"]))
+        return _play(message, context, name, neural.train_round)
+
+    return _answer(message, context, work)
+
+
+@app.evaluate("neural")
+def neural_evaluate(message: Message, context: Context) -> Message:
+    """Evaluate the neural model, and keep it."""
+    return _answer(
+        message, context, lambda: _play(message, context, EVALUATE_PHASE, neural.evaluate)
+    )

@@ -145,6 +145,7 @@ def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
     store = party.store
     store.save_value(run.name, "draft", card.to_mapping())
     store.save_value(run.name, "parts", parts)
+    store.save_value(run.name, "worth", {worth.holder: worth.shapley for worth in draft.worth})
     store.save_array(run.name, "moments", moments.counts)
     store.save_array(run.name, "moments_bads", moments.bads)
     return {

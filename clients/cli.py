@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from clients.banks import same_features, split_customers
 from clients.datasets import (
     TEST_SHARE,
     embedded_contract,
@@ -145,14 +146,22 @@ def split(
     out: Annotated[Path, typer.Argument(help="New folder.")],
     contract: ContractOption,
     test_share: TestShareOption = TEST_SHARE,
+    bank: Annotated[
+        list[str] | None,
+        typer.Option(help="Deal the customers out to banks of these names; each has all columns."),
+    ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Split a table: columns by holder, overlapping subsets of customers, train and test."""
     agreed, content = _contract(contract)
     texts = [agreed.id_column, *(item.name for item in agreed.features if item.dtype == "category")]
     columns = arrays(read_table(table, texts=texts))
-    _say(f"splitting {table.name} among {', '.join(agreed.parties)}")
-    parts = split_table(columns, agreed, source=table.name, test_share=test_share)
+    _say(f"splitting {table.name} among {', '.join(bank or agreed.parties)}")
+    if bank:
+        agreed, content = same_features(content, contract)
+        parts = split_customers(columns, agreed, bank, source=table.name, test_share=test_share)
+    else:
+        parts = split_table(columns, agreed, source=table.name, test_share=test_share)
     with atomic_folder(out) as folder:
         write_parties(folder, parts, content)
     _emit(form, {"folder": str(out), **_sizes(agreed, parts)}, _parties_text)

@@ -57,6 +57,22 @@ class Part:
             raise BadPeer("points do not fit this party's bins", party=sender)
         return cls(plans, points)
 
+    @classmethod
+    def from_mapping(cls, value: Any, source: str) -> Part:
+        """Read the JSON form.
+
+        Raises
+        ------
+        ConfigError
+            If it is malformed.
+        """
+        blocks = value.get("blocks") if isinstance(value, Mapping) else None
+        plans = plans_from_value(blocks, source)
+        try:
+            return cls.received(plans, [block["points"] for block in blocks or ()], "")
+        except (BadPeer, KeyError) as error:
+            raise ConfigError(source, ["its points do not fit its bins"]) from error
+
     def total(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """Add the points of each row.
 

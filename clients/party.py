@@ -67,6 +67,11 @@ class Party:
         """Whether this party opens statistics and fits the card."""
         return self.name == self.federation.builder
 
+    @property
+    def releases(self) -> Path:
+        """Folder of the releases that this party signed."""
+        return self.store.home / "releases"
+
     @cached_property
     def identity(self) -> Identity:
         """The party's signing key.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import builder
+from clients import builder, feeds
 from clients.alone import evaluate_alone
 from clients.parts import (
     Part,
@@ -66,6 +66,7 @@ def join(party: Party, run: Run) -> dict[str, Any]:
     check_two_parties(run.score(1, ""))
     party.check_split()
     _ = party.identity  # its key file is checked before anything starts
+    feeds.tables(party)
     return {
         "contract": party.contract.digest(),
         "features": len(party.contract.of(party.name)),
@@ -223,7 +224,7 @@ def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
     tables = evaluate_alone(
         party, channel, run, n_test, both_classes, test, alone.total(codes_test)
     )
-    party.store.save_value(run.name, "part", part.to_mapping())
+    party.store.save_value(run.name, "part", part.to_mapping() | {"card": work.card})
     if totals is None:
         return {}
     return builder.finish(party, run, totals, train, test, alone.total(codes_test), tables)

@@ -12,7 +12,8 @@ import typer
 
 from clients.holdings import load_contract
 from clients.keys import COORDINATOR, make_keys
-from shared.config import Card, Limits, Member, PartyFile, Protocol, Publishing
+from shared.config import Card, Limits, Member, Neural, PartyFile, Protocol, Publishing
+from shared.contract import EVERY
 from shared.edge.files import write_atomic
 from shared.errors import EnvironmentFault, UsageError
 from shared.settings import commented
@@ -40,6 +41,10 @@ def init(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the federation.")] = "confide",
     builder: Annotated[str, typer.Option(help="Who fits; by default who has the label.")] = "",
+    party: Annotated[
+        list[str] | None,
+        typer.Option(help="A party, where the contract names none: all hold the same features."),
+    ] = None,
     host: Annotated[
         list[str] | None,
         typer.Option(help="A further name or address under which the coordinator is reached."),
@@ -52,6 +57,7 @@ def init(
         contract or folder / "contract.toml",
         name=name,
         builder=builder,
+        parties=party or (),
         hosts=host or (),
         force=force,
     )
@@ -64,6 +70,7 @@ def init_federation(
     *,
     name: str,
     builder: str = "",
+    parties: Iterable[str] = (),
     hosts: Iterable[str] = (),
     force: bool = False,
 ) -> Path:
@@ -78,7 +85,9 @@ def init_federation(
     name : str
         Name of the federation.
     builder : str
-        The party that fits; by default the one with the label.
+        The party that fits; by default the one with the label, or the first.
+    parties : iterable of str
+        The parties, where every one of them holds all features of the contract.
     hosts : iterable of str
         Further names or addresses of the coordinator.
     force : bool
@@ -98,16 +107,21 @@ def init_federation(
     """
     contract = load_contract(contract_path)
     path = folder / "federation.toml"
-    builder = builder or contract.label_owner
+    everybody = tuple(dict.fromkeys((*contract.parties, *parties)))
+    if not builder:
+        builder = (
+            next(iter(everybody), "") if contract.label_owner == EVERY else contract.label_owner
+        )
     if path.exists() and not force:
         raise EnvironmentFault(f"{path} is already there", hint="--force replaces it and its keys")
-    if len(contract.parties) < 2 or builder not in contract.parties:
+    if len(everybody) < 2 or builder not in everybody:
         raise UsageError(
-            f"{contract_path}: needs two parties or more, the builder {builder!r} among them"
+            f"{contract_path}: needs two parties or more, the builder {builder!r} among them",
+            hint="" if contract.parties else "name them with --party",
         )
-    homes = {name: name for name in (*contract.parties, COORDINATOR)}
+    homes = {name: name for name in (*everybody, COORDINATOR)}
     pins = make_keys(folder, name, homes, hosts=hosts, force=True)
-    for party in contract.parties:
+    for party in everybody:
         _party_file(folder / party, party)
     write_atomic(folder / "contract.toml", contract_path.read_bytes())
     text = _HEADER.format(
@@ -120,11 +134,12 @@ def init_federation(
         "protocol": Protocol(),
         "floors": Limits(),
         "scorecard": Card(),
+        "neural": Neural(),
         "release": Publishing(),
     }
     text += "\n".join(commented(section, values) for section, values in sections.items())
     members = {"coordinator": COORDINATOR}
-    members |= {f"parties.{party}": party for party in contract.parties}
+    members |= {f"parties.{party}": party for party in everybody}
     for section, member in members.items():
         value = Member(pins.identities[member], pins.nodes.get(member, ""), member)
         text += "\n" + commented(section, value)

@@ -12,8 +12,8 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,14 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import ledger
+from shared.edge.clock import utc_now
 from shared.edge.files import atomic_file, exclusive, write_atomic
-from shared.errors import BadPeer, BudgetSpent, EnvironmentFault, Refused
+from shared.errors import (
+    BadPeer,
+    BudgetSpent,
+    EnvironmentFault,
+    Refused,
+    ReleaseRefused,
+    UsageError,
+)
 from shared.protocols.sum_job import check_reveal
-
-
-def utc_now() -> str:
-    """Return the time as the ledger spells it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Journal:
@@ -106,6 +109,49 @@ class Journal:
             )
         _append(self._path, {"kind": "moments", "binding": binding})
 
+    @property
+    def last_release(self) -> int:
+        """Counter of the last release that this party signed; 0 for none."""
+        return max((int(line["counter"]) for line in self._lines("release")), default=0)
+
+    def sign_release(self, counter: int, digest: str) -> None:
+        """Record one release before its signature leaves.
+
+        Parameters
+        ----------
+        counter : int
+        digest : str
+            Of its manifest.
+
+        Raises
+        ------
+        ReleaseRefused
+            With check `counter`, if this party signed one with this counter or a higher one.
+        """
+        last = self.last_release
+        if counter <= last:
+            raise ReleaseRefused(
+                f"this party signed release {last} already, and will not sign {counter}",
+                check="counter",
+            )
+        _append(self._path, {"kind": "release", "counter": counter, "manifest": digest})
+
+    def publish_feed(self, as_of: str, release: str) -> None:
+        """Record one score feed before it leaves.
+
+        Raises
+        ------
+        UsageError
+            If a feed with a later as-of date left this party before.
+        """
+        last = max((str(line["as_of"]) for line in self._lines("feed")), default="")
+        if as_of < last:
+            raise UsageError(
+                f"a score feed as of {last} left this party already; as-of dates never go back",
+                hint="the limit service keeps the newer feed",
+            )
+        _append(self._path, {"kind": "feed", "as_of": as_of, "release": release})
+
 
 class Store:
     """A party's folder.
@@ -123,6 +169,10 @@ class Store:
         self.journal = Journal(home / "journal.jsonl")
         self._now = now
 
+    def now(self) -> str:
+        """Return this party's clock as an instant."""
+        return self._now()
+
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the folder: two runs at once would not see each other's journal.
@@ -138,8 +188,13 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote."""
-        for stale in self.home.glob("runs/*/.*.part"):
-            stale.unlink(missing_ok=True)
+        patterns = ("runs/*/.*.part", "feeds/.*.part", "releases/.*.part", ".pseudonym.key.*.part")
+        for pattern in patterns:
+            for stale in self.home.glob(pattern):
+                if stale.is_dir():
+                    shutil.rmtree(stale, ignore_errors=True)
+                else:
+                    stale.unlink(missing_ok=True)
 
     @property
     def ledger_path(self) -> Path:

@@ -1,33 +1,33 @@
-"""The `confide` command: its root, `train`, `demo` and `config`.
+"""The `confide` command: its root, its errors, and where its commands come from.
 
 Results go to stdout, progress and errors to stderr. Every error of `shared.errors` becomes one
-message and its own exit status; anything else is a defect and exits with 5. A party's own commands
-(`init`, `data`) are found through entry points, so that the coordinator's code never imports them.
+message and its own exit status; anything else is a defect and exits with 5. The coordinator's and
+the limit service's commands stand in `server/commands`; a party's own (`init`, `keys`, `data`) are
+found through entry points, so that the coordinator's code never imports them.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import traceback
-import warnings
-from dataclasses import asdict, fields
-from enum import StrEnum
 from importlib.metadata import entry_points, version
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import click
 import typer
 
 from server import screen
-from server.coordinator import load_federation
-from shared.config import SECTIONS
+from server.commands.common import SCHEMA_VERSION
+from server.commands.config import config
+from server.commands.demo import demo
+from server.commands.model import model
+from server.commands.nodes import nodes
+from server.commands.score import score
+from server.commands.serve import serve
+from server.commands.train import train
 from shared.errors import ConfideError, ConfigError, DataError, Interrupted, UsageError
-
-SCHEMA_VERSION = 1
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,32 +35,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Federated credit scoring: several data holders, one readable scorecard, no pooled rows.",
 )
-config = typer.Typer(no_args_is_help=True, help="What the federation agreed on.")
+for _command in (train, demo, serve, score):
+    app.command()(_command)
+app.add_typer(model, name="model")
+app.add_typer(nodes, name="nodes")
 app.add_typer(config, name="config")
-
-
-class Format(StrEnum):
-    """How a result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class Engine(StrEnum):
-    """Where parties run."""
-
-    LOCAL = "local"
-
-
-FederationOption = Annotated[
-    Path, typer.Option("--federation", "-f", help="The federation file.", show_default=True)
-]
-FormatOption = Annotated[Format, typer.Option("--format", help="Form of the result on stdout.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting for this run, such as scorecard.thresholds=12."),
-]
-_DEFAULT = Path("federation.toml")
 
 
 def _version(show: bool) -> None:
@@ -78,124 +57,19 @@ def root(
     """Federated credit scoring: several data holders, one readable scorecard, no pooled rows."""
 
 
-@app.command()
-def train(
-    federation: FederationOption = _DEFAULT,
-    engine: Annotated[Engine, typer.Option(help="Where parties run.")] = Engine.LOCAL,
-    settings: SetOption = None,
-    form: FormatOption = Format.TEXT,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the federation file; start nothing.")
-    ] = False,
-) -> None:
-    """Align customers, exchange moments once, and fit one scorecard together."""
-    del engine  # one so far
-    # Flower's own generated code may be older than the protobuf that it runs on.
-    warnings.filterwarnings("ignore", "Protobuf gencode", UserWarning)
-    from server import launcher  # noqa: PLC0415 - Flower takes a second to import; only here
-
-    flags = parse_settings(settings or [])
-    agreed, _ = load_federation(federation, flags)
-    if dry_run:
-        screen.dry_run(agreed, federation, as_json=form is Format.JSON)
-        return
-    run = launcher.new_run()
-    progress = screen.Progress(agreed, run)
-    outcome = launcher.train_local(federation, run, flags, progress)
-    summary = screen.summary(outcome, agreed)
-    if form is Format.JSON:
-        emit(summary)
-    else:
-        screen.table(summary)
-
-
-@app.command()
-def demo(
-    folder: Annotated[Path, typer.Argument(help="A new folder for the demo.")] = Path("demo"),
-    customers: Annotated[
-        int, typer.Option(help="People in the simulated world.", min=4000)
-    ] = 12000,
-    seed: Annotated[int, typer.Option(help="Of the simulated world.")] = 1,
-    form: FormatOption = Format.TEXT,
-) -> None:
-    """Make a simulated world of four holders, and train their scorecard."""
-    federation = folder / "federation.toml"
-    if not federation.exists():
-        _own("data", "make", str(folder), "--customers", str(customers), "--seed", str(seed))
-        _own("init", str(folder))
-    train(federation, form=form)
-
-
-@config.command()
-def show(
-    federation: FederationOption = _DEFAULT,
-    settings: SetOption = None,
-    origin: Annotated[bool, typer.Option("--origin", help="Say where each value is from.")] = False,
-    form: FormatOption = Format.TEXT,
-) -> None:
-    """Print every setting of the federation."""
-    agreed, origins = load_federation(federation, parse_settings(settings or []))
-    rows = {
-        f"{section}.{name}": value
-        for section in SECTIONS
-        for name, value in asdict(getattr(agreed, section)).items()
-    }
-    if form is Format.JSON:
-        emit({path: {"value": value, "origin": origins[path]} for path, value in rows.items()})
-        return
-    for path, value in rows.items():
-        typer.echo(f"{path} = {json.dumps(value)}" + (f"  # {origins[path]}" if origin else ""))
-
-
-def parse_settings(texts: list[str]) -> dict[str, Any]:
-    """Read `--set path=value` options.
-
-    Raises
-    ------
-    ConfigError
-        If one is no setting, or has no value.
-    """
-    known = {
-        f"{section}.{item.name}": item
-        for section, kind in SECTIONS.items()
-        for item in fields(kind)
-    }
-    flags, findings = {}, []
-    for text in texts:
-        path, equals, value = text.partition("=")
-        if not equals or path not in known:
-            findings.append(f"{text}: must be one of {', '.join(known)}, then = and a value")
-            continue
-        try:
-            flags[path] = value if known[path].type == "str" else json.loads(value)
-        except ValueError:
-            flags[path] = value
-    if findings:
-        raise ConfigError("--set", findings)
-    return flags
-
-
-def emit(data: Any) -> None:
-    """Print a result as JSON."""
-    envelope = {"schema_version": SCHEMA_VERSION, "status": "ok", "data": data}
-    typer.echo(json.dumps(envelope, indent=2))
-
-
-def _own(*arguments: str) -> None:
-    """Run another of confide's commands in a process of its own."""
-    command = [sys.executable, "-m", "server.cli", *arguments]
-    done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603 - our own module
-    if done.returncode:
-        raise typer.Exit(done.returncode)
-
-
 def _add_party_commands() -> None:
+    """Add the parties' own commands; one named `model.export` goes into the group `model`."""
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
     for entry in sorted(entry_points(group="confide.commands"), key=lambda entry: entry.name):
+        group, _, name = entry.name.rpartition(".")
+        parent = groups[group] if group else app
         command = entry.load()
+        if parent is None:
+            raise TypeError(f"{entry.name}: {group} is no group of commands")
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=entry.name)
+            parent.add_typer(command, name=name)
         else:
-            app.command(entry.name)(command)
+            parent.command(name)(command)
 
 
 def _wants_json() -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from shared.config import Federation, parse_federation
 from shared.edge.files import load_identity, read_text
 from shared.identity import Identity
 from shared.jobs import COORDINATOR
+from shared.settings import ENV_PREFIX
 
 KEY_FILE = "identity.key"
 
@@ -69,3 +71,13 @@ def load_federation(
 ) -> tuple[Federation, dict[str, Any]]:
     """Read a federation file with the environment and flags on top; see `parse_federation`."""
     return parse_federation(read_text(path), str(path), os.environ, flags)
+
+
+def as_environment(flags: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings from the command line as the variables that every process reads."""
+    return {
+        ENV_PREFIX + path.replace(".", "_").upper(): value
+        if isinstance(value, str)
+        else json.dumps(value)
+        for path, value in flags.items()
+    }

@@ -7,7 +7,6 @@ travel as environment variables, so that every party reads the same agreement.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import subprocess
@@ -24,8 +23,8 @@ from typing import Any
 from flwr.app import Context, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.app import app
-from server.coordinator import Report, load_federation, report_to
+from server.app import SCORECARD, app
+from server.coordinator import Report, as_environment, load_federation, report_to
 from server.local import Hub, LocalGrid
 from shared import transport
 from shared.arrays import unpack_value
@@ -33,7 +32,6 @@ from shared.config import Federation
 from shared.edge.files import exclusive
 from shared.errors import EnvironmentFault
 from shared.jobs import COORDINATOR
-from shared.settings import ENV_PREFIX
 
 _START_S = 60.0
 _STOP_S = 5.0
@@ -45,7 +43,12 @@ def new_run() -> str:
 
 
 def train_local(
-    federation_path: Path, run: str, flags: Mapping[str, Any], report: Report
+    federation_path: Path,
+    run: str,
+    flags: Mapping[str, Any],
+    report: Report,
+    *,
+    model: str = SCORECARD,
 ) -> dict[str, Any]:
     """Train with one process a party.
 
@@ -58,6 +61,7 @@ def train_local(
         Settings from the command line, by path.
     report : callable
         Told of progress.
+    model : {"scorecard", "neural"}
 
     Returns
     -------
@@ -69,7 +73,7 @@ def train_local(
     ConfideError
         Under the name of the party at which it happened.
     """
-    environment = _environment(flags)
+    environment = as_environment(flags)
     os.environ.update(environment)
     federation, _ = load_federation(federation_path)
     report_to(report)
@@ -85,7 +89,7 @@ def train_local(
                 node_id=0,
                 node_config={},
                 state=RecordDict(),
-                run_config={"federation": str(federation_path), "run": run},
+                run_config={"federation": str(federation_path), "run": run, "model": model},
             )
             TaskIdentity.run_id = TaskIdentity.task_id = 1
             TaskIdentity.node_id = 0
@@ -94,15 +98,6 @@ def train_local(
             hub.close()
     outcome: dict[str, Any] = unpack_value(bytes(context.state["outcome"]["value"]))  # type: ignore[arg-type]
     return outcome
-
-
-def _environment(flags: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        ENV_PREFIX + path.replace(".", "_").upper(): value
-        if isinstance(value, str)
-        else json.dumps(value)
-        for path, value in flags.items()
-    }
 
 
 @contextmanager

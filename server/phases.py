@@ -8,7 +8,7 @@ then collects one reply a party. A party's own error wins over the silence it ca
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -28,7 +28,13 @@ from shared.transport import open_transport
 Replies = dict[str, dict[str, Any]]
 Part = Callable[[SealedChannel, Run, Mapping[str, Any]], None]
 
-_KINDS = {"join": "query", "align": "query", "moments": "train", "score": "evaluate"}
+_KINDS = {
+    "join": "query",
+    "align": "query",
+    "moments": "train",
+    "score": "evaluate",
+    "release": "query",
+}
 # After the coordinator's part failed the parties need only a moment to say why.
 _GRACE_S = 10.0
 _POLL_S = 0.002
@@ -53,14 +59,19 @@ def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
     ConfideError
         The first party's error, under its name.
     """
-    joined = _join(grid, coordinator)
+    joined = join(grid, coordinator)
     node_of = {name: reply["node"] for name, reply in joined.items()}
-    digest = _same(joined, "contract", "works on another contract")
+    digest = same(joined, "contract", "works on another contract")
     run = Run(coordinator.run, 1, coordinator.federation, digest)
     outcome: dict[str, Any] = {"run": run.name, "contract": digest, "join": joined, "seconds": {}}
     job: dict[str, Any] = {}
     builder = run.federation.builder
-    parts: Mapping[str, Part] = {"align": _align, "moments": _moments, "score": _score}
+    parts: Mapping[str, Part] = {
+        "align": _align,
+        "moments": _moments,
+        "score": _score,
+        "release": _release,
+    }
     for phase, part in parts.items():
         started = time.perf_counter()
         coordinator.tell("phase", name=phase)
@@ -70,8 +81,8 @@ def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
         outcome["seconds"][phase] = seconds
         coordinator.tell("done", name=phase, seconds=seconds, replies=replies)
         if phase == "align":
-            job["n_train"] = _same(replies, "n_train", "counts other common customers")
-            job["n_test"] = _same(replies, "n_test", "counts other common customers")
+            job["n_train"] = same(replies, "n_train", "counts other common customers")
+            job["n_test"] = same(replies, "n_test", "counts other common customers")
             job["both_classes"] = replies[builder]["both_classes"]
         if phase == "moments":
             job["card"] = replies[builder]["card"]
@@ -94,6 +105,10 @@ def _score(channel: SealedChannel, run: Run, job: Mapping[str, Any]) -> None:
         deal(channel, alone)
 
 
+def _release(_: SealedChannel, __: Run, ___: Mapping[str, Any]) -> None:
+    """Take no part: pseudonyms and signatures are between the parties."""
+
+
 def _phase(
     grid: Grid,
     coordinator: Coordinator,
@@ -104,20 +119,58 @@ def _phase(
     job: Mapping[str, Any],
 ) -> Replies:
     value = {"run": run.name, "attempt": run.attempt, **job}
-    pending = set(grid.push_messages(_messages(node_of, phase, value)))
+    messages = _messages(node_of, phase, value)
+    return exchange(
+        grid, coordinator, run, phase, messages, lambda channel: part(channel, run, job)
+    )
+
+
+def exchange(
+    grid: Grid,
+    coordinator: Coordinator,
+    run: Run,
+    phase: str,
+    messages: Iterable[Message],
+    part: Callable[[SealedChannel], None],
+) -> Replies:
+    """Open a phase with one message to every party, take part, and collect one reply of each.
+
+    Parameters
+    ----------
+    grid : Grid
+    coordinator : Coordinator
+    run : Run
+    phase : str
+        Names the session of the channel.
+    messages : iterable of Message
+        One to every party.
+    part : callable
+        What the coordinator does over the channel meanwhile.
+
+    Returns
+    -------
+    dict
+        Results by party.
+
+    Raises
+    ------
+    ConfideError
+        The first party's error, under its name.
+    """
+    pending = set(grid.push_messages(messages))
     failure: ConfideError | None = None
     transport = open_transport(run.scope(phase))
     try:
         roster = coordinator.federation.roster
         channel = SealedChannel.open(transport, coordinator.identity, roster, run.session(phase))
-        part(channel, run, job)
+        part(channel)
     except ConfideError as error:
         failure = error
         transport.abort(f"{error.code}: {error}")
     wait = _GRACE_S if failure else float(run.federation.protocol.deadline_s)
     replies, errors = _collect(grid, pending, wait)
-    silent = sorted(set(node_of) - set(replies) - {error["party"] for error in errors})
-    _raise_first(errors, failure, silent)
+    answered = set(replies) | {error["party"] for error in errors}
+    _raise_first(errors, failure, sorted(set(run.federation.holders) - answered))
     return replies
 
 
@@ -173,7 +226,7 @@ def _raise_first(
     party that does not even answer the coordinator is.
     """
     causes = [error for error in errors if error["code"] != PartyLost.code]
-    died = [error for error in errors if error["message"] == DIED]
+    died = [error for error in errors if error["message"].startswith(DIED)]
     if causes:
         first = min(causes, key=lambda error: error["party"])
         raise RunFailed(
@@ -190,7 +243,7 @@ def _raise_first(
         raise failure
 
 
-def _join(grid: Grid, coordinator: Coordinator) -> Replies:
+def join(grid: Grid, coordinator: Coordinator) -> Replies:
     """Ask every node who it is; all parties of the federation must be there."""
     nodes = list(grid.get_node_ids())
     value = {"run": coordinator.run, "attempt": 1}
@@ -204,7 +257,7 @@ def _join(grid: Grid, coordinator: Coordinator) -> Replies:
     return replies
 
 
-def _same(replies: Replies, field: str, complaint: str) -> Any:
+def same(replies: Replies, field: str, complaint: str) -> Any:
     """Return what all parties agree on.
 
     Raises

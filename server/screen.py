@@ -13,6 +13,7 @@ from rich.table import Table
 
 from shared.config import Federation
 from shared.errors import ConfideError, ConfigError, DataError
+from shared.jobs import PHASES
 
 _OUT = Console(highlight=False, soft_wrap=True)
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -20,6 +21,7 @@ _WORDS = {
     "align": "aligning customers",
     "moments": "exchanging moments once, fitting",
     "score": "scoring, calibrating, evaluating",
+    "release": "checking and signing the release",
 }
 
 
@@ -62,6 +64,8 @@ def _line(details: dict[str, Any]) -> str:
             told = f"{reply['columns']} columns, {reply['points_kept']} with points"
         if "auc" in reply:
             told = f"AUC {reply['auc']:.4f}  KS {reply['ks']:.4f}"
+        if "release" in reply:
+            told = f"{reply['name']}, signed by {len(reply['release']['signatures'])}"
     parties = f"{len(replies)}/{len(replies)} parties"
     cost = f"{sent / 1e6:.1f} MB up  {details['seconds']:.1f} s"
     return f"{details['name']:<8} {parties}  {told:<38} {cost}"
@@ -82,8 +86,7 @@ def summary(outcome: dict[str, Any], federation: Federation) -> dict[str, Any]:
     """
     builder = federation.builder
     fitted, scored = outcome["moments"][builder], outcome["score"][builder]
-    phases = ("align", "moments", "score")
-    costs = {phase: outcome[phase] for phase in phases}
+    costs = {phase: outcome[phase] for phase in PHASES}
     holders = federation.holders
     metrics = {key: value for key, value in scored.items() if key not in _COST | {"alone"}}
     return {
@@ -104,6 +107,7 @@ def summary(outcome: dict[str, Any], federation: Federation) -> dict[str, Any]:
         "test": metrics,
         "alone": scored["alone"],
         "worth": fitted["worth"],
+        "release": _release(outcome["release"][builder]),
         "seconds": {**outcome["seconds"], "fit": fitted["fit_seconds"]},
         "bytes": {
             phase: {holder: replies[holder]["bytes_sent"] for holder in holders}
@@ -113,6 +117,15 @@ def summary(outcome: dict[str, Any], federation: Federation) -> dict[str, Any]:
             holder: max(replies[holder]["peak_rss_mb"] for replies in costs.values())
             for holder in holders
         },
+    }
+
+
+def _release(reply: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": reply["name"],
+        "digest": reply["digest"],
+        "counter": reply["release"]["manifest"]["counter"],
+        "signatures": sorted(reply["release"]["signatures"]),
     }
 
 
@@ -144,11 +157,13 @@ def table(result: dict[str, Any]) -> None:
         f"{result['card']['points_kept']} points kept of {result['card']['columns']}; "
         f"calibration error {result['test']['calibration_error']:.3f}"
     )
-    spent = "  ".join(
-        f"{phase} {seconds[phase]:.1f} s" for phase in ("align", "moments", "fit", "score")
-    )
+    phases = ("align", "moments", "fit", "score", "release")
+    spent = "  ".join(f"{phase} {seconds[phase]:.1f} s" for phase in phases)
     _OUT.print(f"{spent} (fit is part of moments)")
     _OUT.print(f"card: {result['card']['path']}")
+    release = result["release"]
+    signed = ", ".join(release["signatures"])
+    _OUT.print(f"release: {release['name']} ({release['digest'][:12]}), signed by {signed}")
 
 
 def _scores(row: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -169,7 +184,7 @@ def dry_run(federation: Federation, path: Path, *, as_json: bool) -> None:
         "builder": federation.builder,
         "parties": list(federation.holders),
         "homes": {name: member.home for name, member in federation.parties.items()},
-        "phases": ["join", "align", "moments", "score"],
+        "phases": ["join", *PHASES],
     }
     if as_json:
         envelope = {"schema_version": 1, "status": "ok", "data": plan}
@@ -177,7 +192,7 @@ def dry_run(federation: Federation, path: Path, *, as_json: bool) -> None:
         return
     _OUT.print(f"{path}: federation {federation.name} is in order")
     _OUT.print(f"  parties {', '.join(federation.holders)}; {federation.builder} fits the card")
-    _OUT.print("  would run join, align, moments, score; nothing was started")
+    _OUT.print(f"  would run join, {', '.join(PHASES)}; nothing was started")
 
 
 def error(failure: ConfideError) -> None:
@@ -192,3 +207,40 @@ def error(failure: ConfideError) -> None:
         _ERR.print(f"{where}{failure.message}", markup=False)
     if failure.hint:
         _ERR.print(f"  {failure.hint}", markup=False)
+
+
+def customer(found: dict[str, Any]) -> None:
+    """Print one customer's limit, and why it is not higher.
+
+    Parameters
+    ----------
+    found : dict
+        `customer` (the platform's own id), `pseudonym`, and `limit` as the service answers.
+    """
+    limit, score = found["limit"], found["limit"]["score"]
+    name = f"{found['pseudonym'][:12]}…"
+    _OUT.print(f"\n{found['customer']} asks the platform, which asks for {name}:", style="bold")
+    chance = f"chance of default {score['default_prob']:.1%}"
+    _OUT.print(f"  score {score['score']} of {score['high']}, grade {score['grade']}, {chance}")
+    _OUT.print(f"  limit {limit['limit']}, bound by {' and '.join(limit['binding'])}")
+    _OUT.print("  why is my limit not higher?")
+    for reason in limit["reasons"]:
+        note = "  (not about you)" if reason["not_about_you"] else ""
+        _OUT.print(f"    {reason['code']:<22} {reason['text']}{note}", markup=False)
+    model = score["model"]["name"]
+    _OUT.print(
+        f"  by {model} on data of {score['as_of']}; {limit['policy']}; simulated people only"
+    )
+
+
+def try_it(url: str, pseudonym: str, federation: Path) -> None:
+    """Say what may be tried while the service is up."""
+    _OUT.print(f"\nThe limit service is up at {url} (Ctrl-C ends it). Try, in another terminal:")
+    for line in (
+        f"curl -s {url}/v1/customers/{pseudonym}/limit",
+        f"curl -s {url}/v1/model",
+        f"curl -s {url}/openapi.json",
+        f"confide model list --federation {federation}",
+        f"confide model export --join --federation {federation}",
+    ):
+        _OUT.print(f"  {line}", markup=False)

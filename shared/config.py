@@ -75,6 +75,18 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Neural:
+    """How the neural model is trained; holders of the same features only."""
+
+    rounds: int = setting(10, "Rounds of federated averaging", low=1, high=1000)
+    local_epochs: int = setting(2, "Passes over its customers a party makes in a round", low=1)
+    batch: int = setting(128, "Customers in one step", low=1)
+    hidden: int = setting(32, "Units of the hidden layer", low=1, high=1024)
+    learning_rate: float = setting(0.05, "Length of a step", low=1e-6, high=10.0)
+    seed: int = setting(1, "Of the first weights and of the order of customers", low=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Publishing:
     """When a release or a score feed counts."""
 
@@ -118,6 +130,7 @@ class Federation:
     protocol : Protocol
     floors : Limits
     scorecard : Card
+    neural : Neural
     release : Publishing
     """
 
@@ -130,6 +143,7 @@ class Federation:
     protocol: Protocol = field(default_factory=Protocol)
     floors: Limits = field(default_factory=Limits)
     scorecard: Card = field(default_factory=Card)
+    neural: Neural = field(default_factory=Neural)
     release: Publishing = field(default_factory=Publishing)
 
     @property
@@ -171,6 +185,7 @@ class Federation:
             "protocol": asdict(self.protocol),
             "floors": asdict(self.floors),
             "scorecard": asdict(self.scorecard),
+            "neural": asdict(self.neural),
             "release": asdict(self.release),
         }
         return hashlib.sha256(rfc8785.dumps(agreed)).hexdigest()
@@ -201,6 +216,7 @@ class Federation:
             protocol=reader.read(Protocol, "protocol", mapping.get("protocol", {})),
             floors=reader.read(Limits, "floors", mapping.get("floors", {})),
             scorecard=reader.read(Card, "scorecard", mapping.get("scorecard", {})),
+            neural=reader.read(Neural, "neural", mapping.get("neural", {})),
             release=reader.read(Publishing, "release", mapping.get("release", {})),
         )
         reader.check(2 <= len(parties) <= 10, "parties", "must be 2 to 10 tables", len(parties))
@@ -244,6 +260,12 @@ class PartyFile:
         choices=("refuse", "accept"),
     )
     key: str = setting("identity.key", "Ed25519 private key; only its owner may read the file")
+    customers: str = setting(
+        "", "Table with the customers of the score feed; empty: those of train and test"
+    )
+    consents: str = setting(
+        "", "File with the ids of those who consent to it, one a line; empty: all in the table"
+    )
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], source: str) -> PartyFile:
@@ -258,6 +280,7 @@ SECTIONS: Mapping[str, type] = {
     "protocol": Protocol,
     "floors": Limits,
     "scorecard": Card,
+    "neural": Neural,
     "release": Publishing,
 }
 

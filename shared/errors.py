@@ -179,7 +179,7 @@ class ReleaseRefused(Refused):
         See `ConfideError`.
     check : str
         Which check failed: `form`, `federation`, `contract`, `signature`, `quorum`, `counter`,
-        `expiry` or `clock`.
+        `expiry` or `clock`; at a party that is asked to sign also `ledger` or `card`.
     """
 
     code = "release-refused"

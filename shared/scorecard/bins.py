@@ -89,6 +89,11 @@ class Axis:
         """Number of bins: the ordered ones, then those apart."""
         return len(self.edges) + 1 + len(self.apart)
 
+    @property
+    def home_bin(self) -> int:
+        """Ordered bin of what is missing or special and has no bin of its own."""
+        return int(np.searchsorted(np.asarray(self.edges), self.home, side="left"))
+
     def steps(self, values: Floats) -> tuple[Ints, Ints]:
         """Place values.
 
@@ -219,6 +224,10 @@ class Cells:
         order = np.argsort(place, kind="stable")  # by first cell: bin 0 is the low corner
         rank = np.argsort(order, kind="stable")
         return distinct[order], rank[bins.ravel()].reshape(shape).astype(np.int64)
+
+    def grid(self) -> Ints:
+        """Return the bin of each step of the first axis (rows) and of the second (columns)."""
+        return self._signatures()[1]
 
     @property
     def n_atoms(self) -> int:

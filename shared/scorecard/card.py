@@ -20,10 +20,19 @@ from shared.scorecard.blocks import Block
 from shared.scorecard.build import Draft, mean_points
 from shared.scorecard.calibration import Calibration
 from shared.scorecard.reasons import Baseline
-from shared.scorecard.scale import Grade, Scale
+from shared.scorecard.scale import Grade, Scale, round_half_away
 
-SCHEMA = 1
-_PLAIN = ("contract", "rows", "bad_rate", "points_kept", "penalty", "cp", "explained")
+SCHEMA = 2
+_PLAIN: Mapping[str, type] = {
+    "contract": str,
+    "rows": int,
+    "bad_rate": float,
+    "points_kept": int,
+    "penalty": float,
+    "cp": float,
+    "explained": float,
+}
+_MEAN_DIGITS = 3  # as fine as the errors; coarser than the counts behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,9 @@ class Line:
         One a bin; more points, less risk.
     errors : tuple of float
         Standard error of each threshold's coefficient, in points.
+    mean : float
+        Mean points over the customers behind the moments, to three digits: what the reasons are
+        measured below, and what stands in for a holder that is missing.
     """
 
     owner: str
@@ -52,6 +64,7 @@ class Line:
     bins: tuple[str, ...]
     points: tuple[int, ...]
     errors: tuple[float, ...]
+    mean: float
 
     @property
     def name(self) -> str:
@@ -108,6 +121,14 @@ class Card:
             total[line.reason] = total.get(line.reason, 0) + line.points[bins[line.name]]
         return total
 
+    def of(self, owner: str) -> tuple[Line, ...]:
+        """Return one holder's lines, in the order of its own blocks."""
+        return tuple(line for line in self.lines if line.owner == owner)
+
+    def baseline_points(self, owner: str) -> int:
+        """Return a holder's mean points as a whole number: its part where it is missing."""
+        return int(round_half_away(sum(line.mean for line in self.of(owner))))
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
@@ -135,7 +156,7 @@ class Card:
             scale = dict(value["scale"])
             grades = tuple(Grade(**grade) for grade in scale.pop("grades"))
             return cls(
-                **{key: value[key] for key in _PLAIN},
+                **{key: kind(value[key]) for key, kind in _PLAIN.items()},
                 lines=lines,
                 scale=Scale(**scale, grades=grades),
                 baseline=Baseline.from_mapping(value["baseline"]),
@@ -148,6 +169,10 @@ class Card:
 
 
 def _line(value: Mapping[str, Any]) -> Line:
+    if len(value["bins"]) != len(value["points"]):
+        raise ValueError("a line needs as many points as bins")
+    if not min(value["points"]) <= value["mean"] <= max(value["points"]):
+        raise ValueError("the mean of a line must lie among its points")
     return Line(
         owner=str(value["owner"]),
         features=tuple(value["features"]),
@@ -155,6 +180,7 @@ def _line(value: Mapping[str, Any]) -> Line:
         bins=tuple(value["bins"]),
         points=tuple(int(points) for points in value["points"]),
         errors=tuple(float(error) for error in value["errors"]),
+        mean=float(value["mean"]),
     )
 
 
@@ -184,12 +210,15 @@ def card_of(draft: Draft, contract: Contract, scale: Scale) -> Card:
             bins=bin_labels(block),
             points=tuple(points.tolist()),
             errors=tuple(round(float(error), 3) for error in part),
+            mean=round(mean, _MEAN_DIGITS),
         )
-        for block, points, part in zip(draft.moments.blocks, draft.points, errors, strict=True)
+        for block, points, part, mean in zip(
+            draft.moments.blocks, draft.points, errors, mean_points(draft), strict=True
+        )
     )
     means: dict[str, float] = {}
-    for line, mean in zip(lines, mean_points(draft), strict=True):
-        means[line.reason] = means.get(line.reason, 0.0) + mean
+    for line in lines:
+        means[line.reason] = round(means.get(line.reason, 0.0) + line.mean, _MEAN_DIGITS)
     return Card(
         contract=contract.digest(),
         rows=draft.moments.n,

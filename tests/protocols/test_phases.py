@@ -65,6 +65,8 @@ def test_everything_that_was_opened_stands_in_the_ledger_of_who_opened_it(traine
             "moments",
             "sum of all parties' points",
             "good and bad by bin of own points",
+            "own lines of the card",
+            "score feed",
         }
         assert lines["who is common"].rows == n_train + n_test
         assert lines["moments"].rows == n_train
@@ -198,7 +200,7 @@ def test_common_customers_of_one_class_end_the_run_before_a_table_is_opened(fede
 # A party that dies, errs, or falls silent.
 
 PHASES = {"join": "query.join", "align": "query.align"}
-PHASES |= {"moments": "train.moments", "score": "evaluate.score"}
+PHASES |= {"moments": "train.moments", "score": "evaluate.score", "release": "query.release"}
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -210,10 +212,12 @@ def test_a_party_that_dies_in_a_phase_is_named_and_a_new_run_works(federation, p
     with pytest.raises(PartyLost, match="its process died") as caught:
         train(federation, dies=dies)
     assert (caught.value.party, caught.value.exit_status) == (victim, 3)
-    assert not cards(federation.parent)
+    assert len(cards(federation.parent)) == (phase == "release")
+    assert not list(federation.parent.glob("*/releases/*"))
     assert_nothing_half_written(federation.parent)
     train(federation, "second")
-    assert len(cards(federation.parent)) == 1
+    assert len(cards(federation.parent)) == 1 + (phase == "release")
+    assert len(list(federation.parent.glob("*/releases/*"))) == len(HOLDERS)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,17 @@ COMMANDS = commands()
 
 
 def test_the_commands_of_the_parties_are_found():
-    for name in ("train", "demo", "init", "config show", "data check", "data make", "data split"):
+    for name in (
+        "train",
+        "demo",
+        "serve",
+        "model export",
+        "init",
+        "config show",
+        "data check",
+        "data make",
+        "data split",
+    ):
         assert f"confide {name}" in COMMANDS
 
 
@@ -184,7 +194,7 @@ def test_whatever_happens_has_its_status_and_its_form(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(cli, "load_federation", fail)
+    monkeypatch.setattr("server.commands.config.load_federation", fail)
     got, out, err = confide("config", "show", "-f", federation, "--format", form)
     assert got == status
     if isinstance(error, ZeroDivisionError):

@@ -1,0 +1,298 @@
+"""A party's side of phase `release`: agree on pseudonyms, check the card, sign it, make the feed.
+
+The builder drafts the manifest. Every party holds it against what it knows itself (its key, its
+ledger, its own lines of the card, the card that was scored, the clock, the releases it signed
+before) and signs only what passes. The builder puts the signatures together and hands the complete
+release to everybody, who checks it as a stranger would and keeps it whole or not at all. Whatever
+fails ends the phase at every party, by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from clients import feeds
+from clients.parts import Part
+from clients.party import Party
+from clients.releases import (
+    keep_key,
+    keep_release,
+    load_key,
+    load_release,
+    part_problem,
+    release_names,
+)
+from shared.arrays import pack_value, unpack_value
+from shared.errors import BadPeer
+from shared.instants import seconds_of
+from shared.jobs import Run
+from shared.ledger import GENESIS
+from shared.protocols.pseudonym import agree_pseudonym_key
+from shared.release import (
+    MAX_BYTES,
+    MAX_COUNTER,
+    Manifest,
+    Release,
+    Signatory,
+    Signature,
+    check_agreement,
+    check_dates,
+    check_federation,
+    check_signature,
+    expiry_of,
+    pack_release,
+    refuse,
+    release_name,
+    sign_manifest,
+    unpack_release,
+    verify_release,
+)
+from shared.scorecard.card import Card
+from shared.sealed import SealedChannel
+
+_STATE = {"ledger_head": str, "ledger_lines": int, "signed": int, "counter": int, "parent": str}
+
+
+def release(
+    party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the release of a run, and this party's score feed of it.
+
+    Returns
+    -------
+    dict
+        Name and digest of the release, customers in the own feed; at the builder also the release.
+
+    Raises
+    ------
+    ReleaseRefused
+        By the name of the check that a draft, a signature or the complete release failed.
+    BadPeer
+        If a party's message is malformed; names it.
+    """
+    value = party.store.load_value(run.name, "part")
+    part = Part.from_mapping(value, "part.json")
+    if value.get("card") != job["card"]:
+        refuse("card", "this party scored another card than the coordinator names")
+    tables = feeds.tables(party)  # what is wrong with them shows before anything is signed
+    key = _agree_key(party, channel, run)
+    mine = _state(party)
+    if party.is_builder:
+        states = {name: _receive_state(channel, name) for name in _others(run, party)}
+        raw = _draft(party, run, states | {party.name: mine}).to_bytes()
+        draft = _read_draft(raw, party.name)
+        channel.send_all(_others(run, party), "release/draft", raw)
+    else:
+        builder = run.federation.builder
+        channel.send(builder, "release/state", pack_value(mine))
+        draft = _read_draft(channel.receive(builder, "release/draft"), builder)
+    check_draft(draft, party, run, part, mine, str(job["card"]))
+    signature = _sign(party, run, draft)
+    whole = _complete(party, channel, run, draft, signature)
+    path = keep_release(party.releases, whole)
+    feed = feeds.publish(party, draft, part, key, tables)
+    result = {"name": draft.name, "digest": draft.digest(), "feed_customers": feed.customers}
+    if party.is_builder:
+        result |= {"release": pack_release(whole), "path": str(path)}
+    return result
+
+
+def _others(run: Run, party: Party) -> list[str]:
+    return [name for name in run.federation.holders if name != party.name]
+
+
+def _agree_key(party: Party, channel: SealedChannel, run: Run) -> bytes:
+    own = load_key(party)
+    key = agree_pseudonym_key(channel, run.federation.holders, run.federation.name, own)
+    if own is None:
+        keep_key(party, key)
+    return key
+
+
+def _state(party: Party) -> dict[str, Any]:
+    """Return what the builder must know of a party to draft the manifest.
+
+    `signed` is the highest counter it signed, of a release that was completed or not; `counter` and
+    `parent` are those of the newest that it keeps.
+    """
+    lines = party.store.ledger()
+    state = {
+        "ledger_head": lines[-1].digest if lines else GENESIS,
+        "ledger_lines": len(lines),
+        "signed": party.store.journal.last_release,
+        "counter": 0,
+        "parent": "",
+    }
+    if release_names(party.releases):
+        newest = load_release(party.releases).manifest
+        state |= {"counter": newest.counter, "parent": newest.digest()}
+    return state
+
+
+def _receive_state(channel: SealedChannel, name: str) -> dict[str, Any]:
+    value = unpack_value(channel.receive(name, "release/state"), cap=4096)
+    good = isinstance(value, dict) and value.keys() == _STATE.keys()
+    if not good or any(type(value[key]) is not kind for key, kind in _STATE.items()):
+        raise BadPeer("what it says of its ledger and releases is malformed", party=name)
+    if not 0 <= value["counter"] <= value["signed"] < MAX_COUNTER:
+        raise BadPeer("the counters of its releases make no sense", party=name)
+    return dict(value)
+
+
+def _draft(party: Party, run: Run, states: Mapping[str, Mapping[str, Any]]) -> Manifest:
+    """Write the manifest; only the builder has all that it says."""
+    value = party.store.load_value(run.name, "card")
+    card = Card.from_mapping(value, "card.json")
+    worth = party.store.load_value(run.name, "worth")
+    now = party.store.now()
+    counter = 1 + max(state["signed"] for state in states.values())
+    newest = max(states.values(), key=lambda state: int(state["counter"]))
+    return Manifest(
+        name=release_name(counter),
+        counter=counter,
+        created=now,
+        expires=expiry_of(now, run.federation),
+        parent=newest["parent"],
+        federation=run.federation.name,
+        agreement=run.federation.agreement(run.contract_digest),
+        contract=run.contract_digest,
+        run=run.name,
+        parties={
+            name: Signatory(
+                fingerprint=run.federation.parties[name].fingerprint,
+                ledger_head=state["ledger_head"],
+                ledger_lines=state["ledger_lines"],
+                worth=float(worth.get(name, 0.0)),
+                baseline_points=card.baseline_points(name),
+            )
+            for name, state in sorted(states.items())
+        },
+        card=card,
+        evaluation=value["evaluation"],
+    )
+
+
+def _read_draft(raw: bytes, builder: str) -> Manifest:
+    draft = Manifest.from_mapping(unpack_value(raw, cap=MAX_BYTES))
+    if draft.to_bytes() != raw:
+        raise BadPeer("its draft of the release is not in canonical form", party=builder)
+    return draft
+
+
+def check_draft(
+    draft: Manifest,
+    party: Party,
+    run: Run,
+    part: Part,
+    state: Mapping[str, Any],
+    card: str,
+) -> None:
+    """Hold a draft against all that this party knows itself.
+
+    Parameters
+    ----------
+    draft : Manifest
+        Its form was checked when it was read.
+    party : Party
+    run : Run
+    part : Part
+        The party's own part of the card.
+    state : mapping
+        What the party told the builder.
+    card : str
+        Digest of the card that was scored.
+
+    Raises
+    ------
+    ReleaseRefused
+        By the name of the first check that fails: `federation`, `contract`, `ledger`, `card`,
+        `counter`, `clock`, `expiry`.
+    """
+    check_federation(draft, run.federation, run.contract_digest)
+    check_agreement(draft, run.federation)
+    if draft.run != run.name:
+        refuse("federation", f"it is of run {draft.run}, and this is {run.name}")
+    mine = draft.parties[party.name]
+    if (mine.ledger_head, mine.ledger_lines) != (state["ledger_head"], state["ledger_lines"]):
+        refuse("ledger", f"it does not state the ledger of {party.name} as it stands")
+    _check_card(draft, party, part, card)
+    if draft.counter <= state["signed"]:
+        refuse("counter", f"{party.name} signed {release_name(state['signed'])} already")
+    follows = draft.counter == state["counter"] + 1
+    if follows and draft.parent != state["parent"]:
+        refuse("counter", "its parent is not the release before it")
+    now = party.store.now()
+    if seconds_of(draft.created) < seconds_of(now) - run.federation.release.clock_skew_s:
+        refuse("clock", f"it says that it was made at {draft.created}, and it is {now}")
+    check_dates(draft, run.federation, now)
+
+
+def _check_card(draft: Manifest, party: Party, part: Part, card: str) -> None:
+    problem = part_problem(party, draft, part)
+    if problem:
+        refuse("card", problem)
+    scored = pack_value(replace(draft.card, calibration=None).to_mapping())
+    if hashlib.sha256(scored).hexdigest() != card:
+        refuse("card", "its card is not the one that was scored")
+
+
+def _sign(party: Party, run: Run, draft: Manifest) -> Signature:
+    """Sign, after journal and ledger say so."""
+    digest = draft.digest()
+    party.store.journal.sign_release(draft.counter, digest)
+    lines = draft.card.of(party.name)
+    party.store.record(
+        run.name,
+        phase="release",
+        what="own lines of the card",
+        unit="customers in a bin",
+        recipient="whoever has the release",
+        rows=draft.card.rows,
+        values=sum(len(line.points) for line in lines),
+        binding=digest,
+    )
+    return sign_manifest(party.identity, draft.to_bytes())
+
+
+def _complete(
+    party: Party, channel: SealedChannel, run: Run, draft: Manifest, mine: Signature
+) -> Release:
+    """Put the signatures together at the builder; everybody checks the complete release."""
+    builder, others = run.federation.builder, _others(run, party)
+    if party.is_builder:
+        signatures = {name: _receive_signature(channel, name, draft, run) for name in others}
+        whole = Release(draft, dict(sorted({**signatures, party.name: mine}.items())))
+    else:
+        own = {"public_key": mine.public_key, "signature": mine.signature}
+        channel.send(builder, "release/signature", pack_value(own))
+        whole = unpack_release(unpack_value(channel.receive(builder, "release/complete")))
+        if (
+            whole.manifest.to_bytes() != draft.to_bytes()
+            or whole.signatures.get(party.name) != mine
+        ):
+            refuse("signature", "what was completed is not what this party signed", party=builder)
+    verify_release(
+        whole,
+        run.federation,
+        now=party.store.now(),
+        newest=draft.counter - 1,
+        contract=run.contract_digest,
+    )
+    if set(whole.signatures) != set(run.federation.parties):
+        refuse("signature", "not every party that took part has signed")
+    if party.is_builder:
+        channel.send_all(others, "release/complete", pack_value(pack_release(whole)))
+    return whole
+
+
+def _receive_signature(channel: SealedChannel, name: str, draft: Manifest, run: Run) -> Signature:
+    value = unpack_value(channel.receive(name, "release/signature"), cap=1024)
+    try:
+        signature = Signature(str(value["public_key"]), str(value["signature"]))
+    except (KeyError, TypeError) as error:
+        raise BadPeer("its signature is malformed", party=name) from error
+    check_signature(name, signature, draft.to_bytes(), run.federation)
+    return signature

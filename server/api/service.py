@@ -1,0 +1,268 @@
+"""What the limit service answers, without the web: the champion, its feeds and the policy.
+
+The champion is verified when it is loaded, and again whenever the registry changes; its expiry is
+looked at on every answer. Release and feeds are swapped as one value, so that an answer never mixes
+two releases.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from server.feeds import Feeds
+from server.limits.caps import Inputs
+from server.limits.decide import Decision, decide
+from server.limits.pack import Pack, parse_pack
+from server.limits.policy import Policy, check_together, parse_policy
+from server.limits.snapshot import Scorer, Snapshot
+from server.policies import embedded
+from server.registry import FOLDER as RELEASES
+from server.registry import Registry
+from server.shelf import Shelf
+from shared.config import Federation
+from shared.edge.clock import utc_now
+from shared.edge.files import read_text
+from shared.errors import ConfideError, EnvironmentFault, NotFound, ReleaseRefused
+from shared.release import Manifest, check_dates
+
+HOME = "limits"
+
+Clock = Callable[[], str]
+
+
+def load_policy(path: Path | None) -> tuple[Policy, Pack]:
+    """Read the policy and the pack of its jurisdiction.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A policy file; its pack may lie beside it as ``pack_<jurisdiction>.toml``. Without one, the
+        embedded reference policy.
+
+    Raises
+    ------
+    ConfigError
+        With all findings of a file.
+    EnvironmentFault
+        If a file cannot be read.
+    """
+    text, source = embedded("reference") if path is None else (read_text(path), str(path))
+    policy = parse_policy(text, source)
+    name = f"pack_{policy.jurisdiction.replace('-', '_')}"
+    beside = path.with_name(f"{name}.toml") if path else None
+    if beside is not None and beside.exists():
+        return policy, parse_pack(read_text(beside), str(beside))
+    try:
+        return policy, parse_pack(*embedded(name))
+    except FileNotFoundError as error:
+        where = beside or Path(f"{name}.toml")
+        raise EnvironmentFault(
+            f"no pack for jurisdiction {policy.jurisdiction!r}: {where}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A customer's score, by which release, from which feeds.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    release : Manifest
+    shelf : Shelf
+    now : str
+        Instant of the answer.
+    """
+
+    snapshot: Snapshot
+    release: Manifest
+    shelf: Shelf
+    now: str
+
+
+class LimitService:
+    """Scores and limits from a federation's registry and feeds.
+
+    Parameters
+    ----------
+    base : Path
+        Folder of the federation file.
+    federation : Federation
+    policy : Policy
+    pack : Pack
+    clock : callable
+        Returns the present instant.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        federation: Federation,
+        policy: Policy,
+        pack: Pack,
+        clock: Clock = utc_now,
+    ) -> None:
+        self.federation = federation
+        self.policy = policy
+        self.pack = pack
+        self.clock = clock
+        self.registry = Registry(base / RELEASES)
+        self.feeds = Feeds(base / HOME, federation)
+        self._lock = threading.Lock()
+        self._stamp = (-1, -1)
+        self._tried = ""
+        self._scorers: dict[str, Scorer] = {}
+        self._refusal: ConfideError | None = None
+
+    def start(self) -> None:
+        """Load the champion and its feeds; without a champion, wait for one.
+
+        Raises
+        ------
+        ConfideError
+            If the champion does not verify, or policy, pack and card do not fit each other.
+        """
+        self.policy.macro_on(self._today())
+        self.pack.cap_on(self._today())
+        self.refresh()
+        if self._refusal is not None:
+            raise self._refusal
+
+    def changed(self) -> bool:
+        """Return whether the registry changed since it was read, or a refusal may have passed."""
+        if self._refusal is not None and self.clock() != self._tried:
+            return True
+        return self.registry.stamp() != self._stamp
+
+    def refresh(self) -> None:
+        """Follow the registry: verify its champion, load its feeds, then swap both at once.
+
+        While one thread loads, the others answer from what was there before.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self.changed():
+                stamp, self._tried = self.registry.stamp(), self.clock()
+                self._refusal = self._load(self._tried)
+                self._stamp = stamp
+        finally:
+            self._lock.release()
+
+    def serving(self, now: str) -> tuple[Manifest, Scorer, Shelf]:
+        """Return the release that serves at an instant, ready to score, and its feeds.
+
+        Raises
+        ------
+        EnvironmentFault
+            If no release serves.
+        ReleaseRefused
+            If the champion does not verify, or has expired by now.
+        """
+        shelf, refusal = self.feeds.shelf, self._refusal
+        if refusal is not None:
+            raise refusal.with_traceback(None)
+        if shelf.release is None:
+            raise _no_champion()
+        if now >= shelf.release.expires:
+            check_dates(shelf.release, self.federation, now)
+        return shelf.release, self._scorers[shelf.digest], shelf
+
+    def score(self, pseudonym: str) -> Scored:
+        """Return a customer's score.
+
+        Parameters
+        ----------
+        pseudonym : str
+            64 hex digits.
+
+        Raises
+        ------
+        NotFound
+            If no feed has the customer.
+        EnvironmentFault
+            If no release serves, no feed is there, or those that have the customer are all stale.
+        ReleaseRefused
+            See `serving`.
+        """
+        now = self.clock()
+        release, scorer, shelf = self.serving(now)
+        found = shelf.find(pseudonym, self.federation.holders, now)
+        if not shelf.in_use:
+            hint = "`confide feed publish --to URL` at every party"
+            raise EnvironmentFault(f"no score feed of {release.name} is here yet", hint=hint)
+        if not found.known:
+            raise NotFound("no score feed has this customer")
+        if not found.shares:
+            raise EnvironmentFault("every score feed that has this customer is out of date")
+        return Scored(scorer.snapshot(found.shares, found.missing), release, shelf, now)
+
+    def limit(
+        self,
+        pseudonym: str,
+        *,
+        current_minor: int | None = None,
+        drawn_minor: int = 0,
+        own_minor: int | None = None,
+    ) -> tuple[Scored, Decision]:
+        """Return a customer's score and limit.
+
+        Parameters
+        ----------
+        pseudonym : str
+        current_minor : int, optional
+            The limit of today, where there is a line.
+        drawn_minor : int
+            What is owed on it.
+        own_minor : int, optional
+            The customer's own cap.
+
+        Raises
+        ------
+        ConfideError
+            See `score` and `server.limits.decide.decide`.
+        """
+        scored = self.score(pseudonym)
+        inputs = Inputs(
+            day=date.fromisoformat(scored.now[:10]),
+            current_minor=current_minor,
+            drawn_minor=drawn_minor,
+            own_minor=own_minor,
+        )
+        return scored, decide(self.policy, self.pack, scored.snapshot, inputs)
+
+    def _today(self) -> date:
+        return date.fromisoformat(self.clock()[:10])
+
+    def _load(self, now: str) -> ConfideError | None:
+        """Load the champion; return why it cannot serve, or None."""
+        try:
+            champion = self.registry.book().champion
+            if champion is None:
+                self.feeds.use(None, now)
+                return None
+            manifest = self.registry.verified(champion.name, self.federation, now).manifest
+            check_together(
+                self.policy, self.pack, [grade.name for grade in manifest.card.scale.grades]
+            )
+            baselines = {name: one.baseline_points for name, one in manifest.parties.items()}
+            scorer = Scorer(manifest.card, baselines)
+            before = dict(list(self._scorers.items())[-1:])  # somebody may be answering from it
+            self._scorers = {**before, manifest.digest(): scorer}
+            self.feeds.use(manifest, now)
+        except ReleaseRefused as error:
+            self.feeds.use(None, now)
+            return error
+        except ConfideError as error:
+            self.feeds.use(None, now)
+            return EnvironmentFault(f"the champion cannot serve: {error}")
+        return None
+
+
+def _no_champion() -> EnvironmentFault:
+    hint = "`confide model list` shows what there is, `confide model promote NAME` lets it serve"
+    return EnvironmentFault("no release serves", hint=hint)

@@ -1,0 +1,160 @@
+"""`confide demo`: from nothing to a customer's explained limit, in one command.
+
+The demo owns every party of its world, so it does what each of them would do at home: it makes
+their data and keys, trains, promotes the signed release, starts the limit service with everybody's
+score feed, maps one customer of the payments platform to the pseudonym, and asks for the limit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from server import screen
+from server.commands.common import Format, FormatOption, emit
+from server.commands.train import Engine, EngineOption, run_training
+from shared.errors import EnvironmentFault
+
+# Who asks: the platform that owns the app.
+_PLATFORM = "payments"
+# Customers to look at for one whom all holders know and whose limit has something to explain.
+_LOOK_AT = 40
+_PLAIN_GRADES = frozenset({"C", "D"})
+_STOP_S = 10.0
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the demo.")] = Path("demo"),
+    customers: Annotated[
+        int, typer.Option(help="People in the simulated world.", min=4000)
+    ] = 12000,
+    seed: Annotated[int, typer.Option(help="Of the simulated world.")] = 1,
+    engine: EngineOption = Engine.FLOWER,
+    serve: Annotated[
+        bool | None,
+        typer.Option(
+            "--serve/--no-serve", help="Stay up to be tried.  [default: on a terminal only]"
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(help="Port of the limit service; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Make a simulated world of four holders, train, and explain one customer's limit."""
+    stays = serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty()
+    federation = folder / "federation.toml"
+    if not federation.exists():
+        _own("data", "make", str(folder), "--customers", str(customers), "--seed", str(seed))
+        _own("init", str(folder))
+    result = run_training(federation, engine, {})
+    name = result["release"]["name"]
+    _own("model", "promote", name, "--federation", str(federation), "--reason", "demo")
+    feeds = sorted(str(path) for path in folder.glob(f"*/feeds/{name}.feed"))
+    with _service(federation, feeds, port) as (url, process):
+        customer = _explained(url, _platforms_customers(federation))
+        if form is Format.JSON:
+            emit({"training": result, "service": url, "customer": customer})
+        else:
+            screen.table(result)
+            screen.customer(customer)
+        if stays:
+            screen.try_it(url, customer["pseudonym"], federation)
+            process.wait()
+
+
+def _platforms_customers(federation: Path) -> list[dict[str, str]]:
+    """Return some customers of the platform, each with the pseudonym that it alone can look up."""
+    rows: list[dict[str, str]] = json.loads(
+        _own(
+            "feed",
+            "customers",
+            *("--federation", str(federation), "--party", _PLATFORM),
+            *("--first", str(_LOOK_AT), "--format", "json"),
+        )
+    )["data"]
+    return rows
+
+
+def _explained(url: str, customers: list[dict[str, str]]) -> dict[str, Any]:
+    """Ask the service for the limit of one customer whom every holder knows.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the service answers none of them.
+    """
+    found: dict[str, Any] | None = None
+    with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
+        for customer in customers:
+            reply = client.get(f"/v1/customers/{customer['pseudonym']}/limit")
+            if reply.status_code == httpx.codes.NOT_FOUND:
+                continue
+            reply.raise_for_status()
+            limit = reply.json()
+            if limit["score"]["missing"]:
+                continue
+            found = found or {**customer, "limit": limit}
+            if limit["score"]["grade"] in _PLAIN_GRADES:
+                return {**customer, "limit": limit}
+    if found is None:
+        raise EnvironmentFault("the limit service knows none of the platform's customers")
+    return found
+
+
+@contextmanager
+def _service(
+    federation: Path, feeds: list[str], port: int
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run `confide serve` as a process of its own; stop it, whatever happens.
+
+    Raises
+    ------
+    EnvironmentFault
+        If it does not start; it has said why.
+    """
+    command = [sys.executable, "-m", "server.cli", "serve", "--format", "json"]
+    command += ["--federation", str(federation), "--port", str(port)]
+    command += [word for feed in feeds for word in ("--feeds", feed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
+        try:
+            yield _address(process), process
+        except KeyboardInterrupt:  # it has reached the service, too
+            process.wait(_STOP_S)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _address(process: subprocess.Popen[bytes]) -> str:
+    """Read the service's first answer: one JSON object over several lines."""
+    told = b""
+    stream = process.stdout
+    while stream is not None and (line := stream.readline()):
+        told += line
+        if line == b"}\n":
+            return str(json.loads(told)["data"]["url"])
+    raise EnvironmentFault("the limit service did not start", hint="it says why above")
+
+
+def _own(*arguments: str) -> str:
+    """Run another of confide's commands in a process of its own; return what it prints."""
+    command = [sys.executable, "-m", "server.cli", *arguments]
+    done = subprocess.run(  # noqa: S603 - our own module
+        command, stdout=subprocess.PIPE, check=False, text=True, env={**os.environ}
+    )
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    return done.stdout

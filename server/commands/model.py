@@ -1,0 +1,161 @@
+"""`confide model`: the releases of a federation, and which of them serves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from server.api.views import model_view
+from server.commands.common import (
+    DEFAULT_FEDERATION,
+    FederationOption,
+    Format,
+    FormatOption,
+    emit,
+)
+from server.coordinator import load_federation
+from server.registry import FOLDER, Registry
+from server.release_book import Entry
+from shared.config import Federation
+from shared.edge.clock import utc_now
+from shared.errors import NotFound
+
+CHECKS = ("form", "federation", "contract", "signature", "quorum", "counter", "clock", "expiry")
+
+model = typer.Typer(no_args_is_help=True, help="The releases, and which of them serves.")
+
+NameArgument = Annotated[str, typer.Argument(help="Name of a release, such as scorecard-0001.")]
+ChosenArgument = Annotated[
+    str, typer.Argument(help="Name of a release; without one, the one that serves.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the log.")]
+_BY_HAND = "by hand"
+
+
+@model.command("list")
+def list_releases(
+    federation: FederationOption = DEFAULT_FEDERATION, form: FormatOption = Format.TEXT
+) -> None:
+    """List every release with its state."""
+    registry, _ = open_registry(federation)
+    entries = list(registry.book().entries.values())
+    if form is Format.JSON:
+        emit([asdict(entry) for entry in entries])
+        return
+    for entry in entries:
+        typer.echo(f"{entry.name}  {entry.state:<10}  expires {entry.expires}  {entry.digest[:12]}")
+    if not entries:
+        typer.echo("no release yet")
+
+
+@model.command()
+def show(
+    name: ChosenArgument = "",
+    federation: FederationOption = DEFAULT_FEDERATION,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show a release: who signed it, what it is worth, and its history."""
+    registry, agreed = open_registry(federation)
+    book = registry.book()
+    entry = _chosen(registry, name)
+    release = registry.verified(entry.name, agreed, utc_now())
+    view: dict[str, Any] = {
+        **model_view(release.manifest, entry.digest),
+        "state": entry.state,
+        "signed_by": sorted(release.signatures),
+        "log": [asdict(change) for change in book.log if change.release == entry.name],
+    }
+    if form is Format.JSON:
+        emit(view)
+        return
+    typer.echo(f"{entry.name}  {entry.state}  {entry.digest}")
+    typer.echo(f"  made {view['created']}, expires {view['expires']}, run {view['run']}")
+    typer.echo(f"  signed by {', '.join(view['signed_by'])} (quorum {agreed.quorum})")
+    for key in ("auc", "ks", "calibration_error"):
+        if isinstance(value := view["evaluation"].get(key), float):
+            typer.echo(f"  {key} {value:.4f}")
+    for party in view["parties"]:
+        typer.echo(f"  {party['party']:<12} worth {party['worth']:.4f}")
+    for change in view["log"]:
+        was = f"{change['was']} -> " if change["was"] else ""
+        typer.echo(
+            f"  {change['time']}  {change['action']}: {was}{change['now']}, {change['reason']}"
+        )
+
+
+@model.command()
+def verify(
+    name: ChosenArgument = "",
+    federation: FederationOption = DEFAULT_FEDERATION,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Check a release again, from the first byte to its expiry."""
+    registry, agreed = open_registry(federation)
+    entry = _chosen(registry, name)
+    release = registry.verified(entry.name, agreed, utc_now())
+    signers = sorted(release.signatures)
+    if form is Format.JSON:
+        emit({"release": entry.name, "digest": entry.digest, "checks": CHECKS, "by": signers})
+        return
+    typer.echo(f"{entry.name} is in order: {', '.join(CHECKS)}; signed by {', '.join(signers)}")
+
+
+@model.command()
+def promote(
+    name: NameArgument,
+    federation: FederationOption = DEFAULT_FEDERATION,
+    reason: ReasonOption = _BY_HAND,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Let a release serve; the one before it can come back by `rollback`."""
+    registry, agreed = open_registry(federation)
+    _told(registry.promote(name, agreed, utc_now(), reason), form)
+
+
+@model.command()
+def rollback(
+    federation: FederationOption = DEFAULT_FEDERATION,
+    reason: ReasonOption = _BY_HAND,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Let the release that served before serve again."""
+    registry, agreed = open_registry(federation)
+    _told(registry.rollback(agreed, utc_now(), reason), form)
+
+
+@model.command()
+def retire(
+    name: NameArgument,
+    federation: FederationOption = DEFAULT_FEDERATION,
+    reason: ReasonOption = _BY_HAND,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Put a release away for good; its files and its history stay."""
+    registry, _ = open_registry(federation)
+    _told(registry.retire(name, utc_now(), reason), form)
+
+
+def open_registry(path: Path) -> tuple[Registry, Federation]:
+    """Return the registry beside a federation file, and the file's content."""
+    agreed, _ = load_federation(path)
+    return Registry(path.parent / FOLDER), agreed
+
+
+def _chosen(registry: Registry, name: str) -> Entry:
+    book = registry.book()
+    if name:
+        return book.entry(name)
+    if book.champion is None:
+        hint = "name one, or let one serve by `confide model promote NAME`"
+        raise NotFound("no release serves", hint=hint)
+    return book.champion
+
+
+def _told(entry: Entry, form: Format) -> None:
+    if form is Format.JSON:
+        emit(asdict(entry))
+    else:
+        typer.echo(f"{entry.name} is {entry.state} now")

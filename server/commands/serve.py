@@ -1,0 +1,145 @@
+"""`confide serve`: the limit service in one process, until it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.commands.common import (
+    DEFAULT_FEDERATION,
+    FederationOption,
+    Format,
+    FormatOption,
+    emit,
+)
+from server.commands.score import FeedsOption, PolicyOption, open_service, take_feeds
+from shared.edge.files import exclusive
+from shared.errors import EnvironmentFault, Refused, UsageError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_BACKLOG = 2048
+
+
+def serve(
+    federation: FederationOption = DEFAULT_FEDERATION,
+    policy: PolicyOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 8080,
+    feeds: FeedsOption = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="TLS certificate; needed beyond this machine.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key of the certificate.")] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Serve scores and limits over HTTP."""
+    _check_tls(host, certificate, key)
+    service = open_service(federation, policy)
+    with exclusive(federation.parent / "limits", what="limit service"):
+        take_feeds(service, feeds or [], keep=True)
+        from server.api.app import create_app  # noqa: PLC0415 - FastAPI takes most of the start
+
+        with _listen(host, port) as listener:
+            bound = listener.getsockname()[1]
+            name = f"[{host}]" if ":" in host else host
+            url = f"{'https' if certificate else 'http'}://{name}:{bound}"
+            release = service.feeds.shelf.release
+            if form is Format.JSON:
+                emit({"url": url, "port": bound, "release": release.name if release else None})
+            else:
+                serves = release.name if release else "no release yet"
+                typer.echo(f"{serves} at {url} (Ctrl-C ends it)")
+            _run(create_app(service), listener, certificate, key)
+
+
+def _check_tls(host: str, certificate: Path | None, key: Path | None) -> None:
+    """Refuse to speak in clear beyond this machine, or to use a key that others can read.
+
+    Raises
+    ------
+    UsageError, EnvironmentFault, Refused
+    """
+    if (certificate is None) != (key is None):
+        raise UsageError("--certificate and --key go together")
+    if certificate is None and not _is_loopback(host):
+        hint = "give --certificate and --key, or listen on 127.0.0.1"
+        raise Refused(f"{host} is not this machine alone, and there is no certificate", hint=hint)
+    for path in (certificate, key):
+        if path is not None and not path.is_file():
+            raise EnvironmentFault(f"cannot read {path}: no such file")
+    if key is not None and key.stat().st_mode & 0o077:
+        raise Refused(f"{key} can be read by others", hint=f"chmod 600 {key}")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the port is taken, or there is no such address here.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot listen on {host}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        why = "another program has it" if taken else error.strerror
+        hint = "name another with --port, or --port 0 for a free one"
+        raise EnvironmentFault(f"cannot listen on {host}:{port}: {why}", hint=hint) from error
+    return listener
+
+
+def _run(app: FastAPI, listener: socket.socket, certificate: Path | None, key: Path | None) -> None:
+    """Serve until a signal; both SIGTERM and Ctrl-C end it well."""
+    import uvicorn  # noqa: PLC0415 - as FastAPI
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    config = uvicorn.Config(
+        app,
+        access_log=False,  # addresses hold pseudonyms
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=certificate,
+        ssl_keyfile=str(key) if key else None,
+    )
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # Ours count until uvicorn sets its own, and when it raises the signal again after shutdown.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run(sockets=[listener])

@@ -1,0 +1,128 @@
+"""`confide train`: align customers, exchange moments once, fit and sign one scorecard together."""
+
+from __future__ import annotations
+
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from server import screen
+from server.commands.common import (
+    DEFAULT_FEDERATION,
+    FederationOption,
+    Format,
+    FormatOption,
+    SetOption,
+    emit,
+    parse_settings,
+)
+from server.commands.neural import train_neural
+from server.coordinator import load_federation
+from server.registry import FOLDER, Registry
+from shared.edge.clock import utc_now
+from shared.errors import UsageError
+from shared.release import unpack_release
+
+
+class Engine(StrEnum):
+    """Where parties run."""
+
+    LOCAL = "local"
+    FLOWER = "flower"
+
+
+class Model(StrEnum):
+    """What is trained."""
+
+    SCORECARD = "scorecard"
+    NEURAL = "neural"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        help="Where parties run: one process each, or Flower nodes with TLS and their own keys."
+    ),
+]
+
+
+def train(
+    federation: FederationOption = DEFAULT_FEDERATION,
+    engine: EngineOption = Engine.LOCAL,
+    model: Annotated[
+        Model,
+        typer.Option(help="neural: of holders of the same features (needs torch)."),
+    ] = Model.SCORECARD,
+    settings: SetOption = None,
+    form: FormatOption = Format.TEXT,
+    superlink: Annotated[
+        str, typer.Option(help="HOST:PORT of a SuperLink that runs already (engine flower).")
+    ] = "",
+    relay: Annotated[
+        str, typer.Option(help="HOST:PORT of a relay that runs already (engine flower).")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the federation file; start nothing.")
+    ] = False,
+) -> None:
+    """Align customers, exchange moments once, and fit and sign one scorecard together."""
+    flags = parse_settings(settings or [])
+    agreed, _ = load_federation(federation, flags)
+    if bool(superlink) != bool(relay) or (superlink and engine is not Engine.FLOWER):
+        raise UsageError(
+            "--superlink and --relay go together, and with --engine flower",
+            hint="without them, confide starts both on this machine",
+        )
+    if model is Model.NEURAL and engine is not Engine.LOCAL:
+        raise UsageError("the neural model is trained on engine local", hint="--engine local")
+    if dry_run:
+        screen.dry_run(agreed, federation, as_json=form is Format.JSON)
+        return
+    if model is Model.NEURAL:
+        train_neural(federation, flags, form)
+        return
+    summary = run_training(federation, engine, flags, superlink=superlink, relay=relay)
+    if form is Format.JSON:
+        emit(summary)
+    else:
+        screen.table(summary)
+
+
+def run_training(
+    federation_path: Path,
+    engine: Engine,
+    flags: dict[str, Any],
+    *,
+    superlink: str = "",
+    relay: str = "",
+) -> dict[str, Any]:
+    """Train, take the release into the registry, and return the result.
+
+    Raises
+    ------
+    ConfideError
+        Under the name of the party at which it happened.
+    """
+    # Flower's own generated code may be older than the protobuf that it runs on.
+    warnings.filterwarnings("ignore", "Protobuf gencode", UserWarning)
+    # Flower takes a second to import; only here.
+    from server.launcher import new_run, train_local  # noqa: PLC0415
+
+    agreed, _ = load_federation(federation_path, flags)
+    run = new_run()
+    progress = screen.Progress(agreed, run)
+    if engine is Engine.LOCAL:
+        outcome = train_local(federation_path, run, flags, progress)
+    else:
+        from server.flower_engine import train_flower  # noqa: PLC0415
+
+        outcome = train_flower(
+            federation_path, run, flags, progress, superlink=superlink, relay=relay
+        )
+    release = unpack_release(outcome["release"][agreed.builder]["release"])
+    registry = Registry(federation_path.parent / FOLDER)
+    registry.take(release, agreed, utc_now(), contract=outcome["contract"])
+    return screen.summary(outcome, agreed)

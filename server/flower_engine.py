@@ -1,0 +1,483 @@
+"""Engine `flower`: a training on Flower's Deployment Engine.
+
+On one machine it starts SuperLink, relay and a SuperNode for every party, all with TLS and with
+the nodes' keys registered; on machines apart they run already and are named. Then it submits the
+run and follows what the `ServerApp` writes at the coordinator. Nothing of Flower is left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.coordinator import Coordinator, Report, as_environment, load_federation
+from server.deployment import (
+    HOST,
+    RELAY,
+    SUPERLINK,
+    Deployment,
+    Died,
+    PortTaken,
+    Service,
+    answers,
+    demand_port,
+    deployed,
+    free_ports,
+    tail,
+    wait_for,
+)
+from server.run_files import RunFiles, coordinator_home, run_folder
+from shared.config import Federation
+from shared.edge.files import exclusive, read_text, write_atomic
+from shared.errors import (
+    BadPeer,
+    ConfideError,
+    EnvironmentFault,
+    PartyLost,
+    Refused,
+    RunFailed,
+    UsageError,
+)
+from shared.identity import node_fingerprint
+from shared.jobs import COORDINATOR
+
+if TYPE_CHECKING:
+    from server.flower_control import Control
+
+_START_S = 90.0
+_POLL_S = 0.05
+_STATUS_EVERY_S = 2.0
+_ATTEMPTS = 3
+# What Flower's SuperLink says of a node whose key it does not know, or that shows none.
+_NODE_REFUSED = (b"[code: 2001]", b"[code: 2004]")
+# Phases in which nothing leaves a party.
+_BEFORE = frozenset({"start", "join"})
+_WRONG_CERTIFICATE = b"certificate_verify_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What every part of a run needs to know."""
+
+    federation: Federation
+    path: Path
+    run: str
+    home: Path
+    model: str
+
+    @property
+    def files(self) -> Path:
+        return run_folder(self.home, self.run)
+
+    def party_home(self, party: str) -> Path:
+        return self.path.parent / (self.federation.parties[party].home or party)
+
+    def log(self, name: str) -> Path:
+        home = self.home if name in {SUPERLINK, RELAY, "serverapp"} else self.party_home(name)
+        what = f"{name}." if home == self.home else ""
+        return home / "logs" / f"{self.run}.{what}log"
+
+
+class _StartAgain(Exception):
+    """Something went wrong before anything was exchanged."""
+
+
+def _to_stderr(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+def train_flower(
+    federation_path: Path,
+    run: str,
+    flags: Mapping[str, Any],
+    report: Report,
+    *,
+    model: str = "scorecard",
+    warn: Callable[[str], None] = _to_stderr,
+    port: int = 0,
+    relay_port: int = 0,
+    superlink: str = "",
+    relay: str = "",
+) -> dict[str, Any]:
+    """Train on Flower's Deployment Engine.
+
+    Parameters
+    ----------
+    federation_path : Path
+    run : str
+        Identifier; see `server.launcher.new_run`.
+    flags : mapping of str to value
+        Settings from the command line, by path.
+    report : callable
+        Told of progress.
+    model : {"scorecard", "neural"}
+    warn : callable
+        Takes a sentence about something that was mended, such as a relay that was started again.
+    port, relay_port : int
+        Ports of the SuperLink and of the relay on this machine; 0 finds free ones.
+    superlink, relay : str
+        Host and port of a SuperLink and a relay that run already, on machines apart; nothing is
+        started then. The coordinator's folder must be the one that the SuperLink's app works in.
+
+    Returns
+    -------
+    dict
+        The outcome; see `server.phases.run_phases`.
+
+    Raises
+    ------
+    ConfideError
+        Under the name of the party, and with the phase, at which it happened.
+    """
+    path = federation_path.absolute()
+    federation, _ = load_federation(path, dict(flags))
+    plan = _Plan(federation, path, run, coordinator_home(federation, path), model)
+    Coordinator.load(path, run)  # its key is checked before anything starts
+    if superlink or relay:
+        _check_apart(superlink, relay, flags)
+        keys = _node_keys(plan)
+        with exclusive(plan.home), _control(superlink, plan.home) as control:
+            control.wait(_START_S)
+            return _follow(plan, control, None, report, _submit(plan, control, keys, relay))
+    keys = _node_keys(plan)
+    _check_certificates(plan)
+    _check_secrets(plan)
+    with exclusive(plan.home):
+        for _ in range(_ATTEMPTS):
+            shutil.rmtree(plan.files, ignore_errors=True)
+            ports = _ports(len(keys), port, relay_port)
+            try:
+                with deployed(as_environment(flags), warn) as deployment:
+                    return _train(plan, deployment, keys, ports, report)
+            except _StartAgain as again:
+                warn(f"{again}; everything is started again")
+                why = again
+    raise EnvironmentFault(f"{why}, {_ATTEMPTS} times", hint="train again")
+
+
+def register_nodes(federation_path: Path, superlink: str) -> tuple[str, ...]:
+    """Let the parties' nodes into a SuperLink, so that they may start.
+
+    Parameters
+    ----------
+    federation_path : Path
+    superlink : str
+        Host and port of one that runs already.
+
+    Returns
+    -------
+    tuple of str
+        The parties.
+
+    Raises
+    ------
+    Refused
+        If a party's public node key is not the pinned one.
+    EnvironmentFault
+        If the SuperLink does not answer.
+    """
+    federation, _ = load_federation(federation_path)
+    home = coordinator_home(federation, federation_path)
+    keys = _node_keys(_Plan(federation, federation_path, "", home, ""))
+    with _control(superlink, home) as control:
+        control.wait(_START_S)
+        return tuple(control.register(keys))
+
+
+def _check_apart(superlink: str, relay: str, flags: Mapping[str, Any]) -> None:
+    if not (superlink and relay):
+        raise UsageError("a SuperLink and a relay that run already are named together, or neither")
+    if flags:
+        raise UsageError(
+            f"{', '.join(sorted(flags))}: settings of one run do not reach other machines",
+            hint="change federation.toml at every party",
+        )
+
+
+def _node_keys(plan: _Plan) -> dict[str, bytes]:
+    """Return each party's public node key, checked against its pin."""
+    keys = {}
+    for party, member in plan.federation.parties.items():
+        path = plan.party_home(party) / "node.pub"
+        hint = "`confide keys init` makes and pins what is missing"
+        if not member.node:
+            raise Refused(f"{plan.path} pins no node key", hint=hint, party=party)
+        keys[party] = read_text(path).encode()
+        if node_fingerprint(keys[party]) != member.node:
+            raise Refused(f"{path} is not the node key that {plan.path} pins", party=party)
+    return keys
+
+
+def _check_certificates(plan: _Plan) -> None:
+    """Refuse to start with a certificate authority that the federation does not pin."""
+    from cryptography import x509  # noqa: PLC0415 - only here
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+
+    homes = {party: plan.party_home(party) for party in plan.federation.holders}
+    for name, home in {**homes, COORDINATOR: plan.home}.items():
+        path = home / "ca.crt"
+        try:
+            found = x509.load_pem_x509_certificate(read_text(path).encode())
+        except ValueError as error:
+            raise Refused(f"{path} is no certificate", party=name) from error
+        if found.fingerprint(SHA256()).hex() != plan.federation.ca:
+            raise Refused(
+                f"{path} is not the certificate authority that {plan.path} pins",
+                hint="fetch it from the coordinator, or run `confide keys init`",
+                party=name,
+            )
+
+
+def _check_secrets(plan: _Plan) -> None:
+    """Refuse a private key that others can read."""
+    secrets = {party: plan.party_home(party) / "node.key" for party in plan.federation.holders}
+    for name, path in {**secrets, COORDINATOR: plan.home / "tls.key"}.items():
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            hint = "`confide keys init` makes what is missing"
+            raise EnvironmentFault(
+                f"cannot read {path}: {error.strerror}", hint=hint, party=name
+            ) from error
+        if mode & 0o077:
+            raise Refused(f"{path} can be read by others", hint=f"chmod 600 {path}", party=name)
+
+
+def _ports(parties: int, port: int, relay_port: int) -> list[int]:
+    for wanted, what in ((port, SUPERLINK), (relay_port, RELAY)):
+        if wanted:
+            demand_port(wanted, what)
+    found = free_ports(parties + 2)
+    return [port or found[0], relay_port or found[1], *found[2:]]
+
+
+def _train(
+    plan: _Plan, deployment: Deployment, keys: Mapping[str, bytes], ports: list[int], report: Report
+) -> dict[str, Any]:
+    # It must outlive the SuperLink's process, not this machine.
+    database = deployment.memory / "superlink.db"
+    relay = f"wss://{HOST}:{ports[1]}"
+    with _named(lambda: "start"):
+        deployment.start(_services(plan, ports, relay, database))
+        with _control(f"{HOST}:{ports[0]}", plan.home) as control:
+            if not wait_for(control.reachable, _START_S, deployment):
+                raise EnvironmentFault(
+                    "the SuperLink did not start in time", hint=f"see {plan.log(SUPERLINK)}"
+                )
+            # Registered first, released then: a node that comes earlier is turned away.
+            nodes = control.register(keys)
+            deployment.release()
+            number = control.start(_run_config(plan, nodes, relay))
+            if not wait_for(lambda: answers(ports[1]), _START_S, deployment):
+                raise EnvironmentFault(
+                    "the relay did not start in time", hint=f"see {plan.log(RELAY)}"
+                )
+            return _follow(plan, control, deployment, report, number)
+
+
+def _services(plan: _Plan, ports: list[int], relay: str, database: Path) -> list[Service]:
+    home, federation = plan.home, str(plan.path)
+    own = {"certificate": home / "tls.crt", "key": home / "tls.key", "ca": home / "ca.crt"}
+    superlink = [
+        "-m", "server.superlink", "--host", HOST, "--port", str(ports[0]),
+        "--database", str(database), "--enable-supernode-auth",
+        "--disable-runtime-dependency-installation",
+        "--ssl-certfile", str(own["certificate"]), "--ssl-keyfile", str(own["key"]),
+        "--ssl-ca-certfile", str(own["ca"]),
+    ]  # fmt: skip
+    mailbox = [
+        "-m", "server.relay", "--federation", federation, "--host", HOST, "--port", str(ports[1]),
+        *(word for name, path in own.items() for word in (f"--{name}", str(path))),
+    ]  # fmt: skip
+    services = [
+        Service(SUPERLINK, tuple(superlink), home, plan.log(SUPERLINK), again=True),
+        Service(RELAY, tuple(mailbox), home, plan.log(RELAY), again=True),
+    ]
+    for party, port in zip(plan.federation.holders, ports[2:], strict=True):
+        place = plan.party_home(party)
+        config = {"federation": federation, "party": party, "relay": relay}
+        node = [
+            "-m", "clients.supernode", "--hold", "--superlink", f"{HOST}:{ports[0]}",
+            "--root-certificates", str(place / "ca.crt"),
+            "--auth-supernode-private-key", str(place / "node.key"),
+            "--host", HOST, "--port", str(port), "--node-config", node_config(config),
+        ]  # fmt: skip
+        services.append(Service(party, tuple(node), place, plan.log(party), held=True))
+    return services
+
+
+def node_config(values: Mapping[str, str]) -> str:
+    """Return the text that `flower-supernode --node-config` reads as these values.
+
+    Raises
+    ------
+    UsageError
+        If a value has both kinds of quotes: Flower's reader knows no escape.
+    """
+    words = []
+    for name, value in values.items():
+        quote = next((mark for mark in "'\"" if mark not in value), "")
+        if not quote or "\n" in value or (quote == '"' and "\\" in value):
+            raise UsageError(
+                f"{name}: Flower cannot be told of {value!r}", hint="rename the folder"
+            )
+        words.append(f"{name}={quote}{value}{quote}")
+    return " ".join(words)
+
+
+@contextlib.contextmanager
+def _control(address: str, home: Path) -> Iterator[Control]:
+    # Flower takes a second to import; meanwhile the processes start.
+    from server.flower_control import Control  # noqa: PLC0415
+
+    with Control(address, home / "ca.crt") as control:
+        yield control
+
+
+def _run_config(plan: _Plan, nodes: Mapping[str, int], relay: str) -> dict[str, str]:
+    return {
+        "federation": str(plan.path),
+        "run": plan.run,
+        "relay": relay,
+        "nodes": json.dumps(nodes),
+        "model": plan.model,
+    }
+
+
+def _submit(plan: _Plan, control: Control, keys: Mapping[str, bytes], relay: str) -> int:
+    url = relay if "://" in relay else f"wss://{relay}"
+    return control.start(_run_config(plan, control.register(keys), url))
+
+
+def _follow(
+    plan: _Plan, control: Control, deployment: Deployment | None, report: Report, number: int
+) -> dict[str, Any]:
+    """Tell of progress until the run has ended; raise the error that ended it."""
+    files = RunFiles(plan.files)
+    watch = _Watch(plan, control, number, local=deployment is not None)
+    try:
+        with _named(lambda: watch.phase):
+            while True:
+                for event, details in files.events():
+                    watch.note(event, details)
+                    if event not in _INNER:
+                        report(event, details)
+                outcome = files.outcome()
+                if outcome is not None:
+                    return outcome
+                if deployment is not None:
+                    deployment.check()
+                watch.check(files)
+                time.sleep(_POLL_S)
+    except (KeyboardInterrupt, ConfideError) as error:
+        if deployment is None:
+            control.stop(number)
+        if isinstance(error, PartyLost | RunFailed) and "phase" not in error.message:
+            error.message += f" (in phase {watch.phase})"
+        raise
+
+
+# Events for this follower alone.
+_INNER = frozenset({"began"})
+
+
+class _Watch:
+    """Looks after a run from outside: its phase, its status at Flower, its process."""
+
+    def __init__(self, plan: _Plan, control: Control, number: int, *, local: bool) -> None:
+        self._plan, self._control, self._number, self._local = plan, control, number, local
+        self.phase = "start"
+        self._process = 0
+        self._submitted = self._asked = time.monotonic()
+
+    def note(self, event: str, details: Mapping[str, Any]) -> None:
+        """Take in one event of the run."""
+        if event == "began":
+            self._process = int(details["process"])
+        elif event == "phase":
+            self.phase = str(details["name"])
+        elif event == "joining":
+            self.phase = "join"
+
+    def check(self, files: RunFiles) -> None:
+        """Raise if the `ServerApp` ended, or never began, without a word."""
+        now = time.monotonic()
+        if self._local and self._process and not _lives(self._process):
+            self._end(files, "its process died")
+        if now - self._asked < _STATUS_EVERY_S:
+            return
+        self._asked = now
+        status = self._control.status(self._number)
+        if status is not None and status.ended:
+            self._end(files, status.details or "stopped")
+        if not self._process and now - self._submitted > _START_S:
+            raise EnvironmentFault(
+                f"the run did not begin within {_START_S:g} s",
+                hint=f"see {self._plan.log(SUPERLINK)}",
+            )
+
+    def _end(self, files: RunFiles, why: str) -> None:
+        if files.outcome() is not None:  # it was faster than this question
+            return
+        log = self._plan.log("serverapp")
+        self._control.stop(self._number)  # Flower itself notices after a minute only
+        said = self._control.log(self._number) if not log.exists() else ""
+        if said:
+            write_atomic(log, said.encode())
+        raise RunFailed(
+            f"the coordinator's app failed in phase {self.phase}: {why.splitlines()[0]}",
+            hint=f"see {log}",
+            reported=ConfideError.code,
+        )
+
+
+@contextlib.contextmanager
+def _named(phase: Callable[[], str]) -> Iterator[None]:
+    """Turn the death of a process into an error that names the party and the phase."""
+    try:
+        yield
+    except Died as death:
+        party, log = death.service.name, death.service.log
+        if SUPERLINK in death.restarted and phase() in _BEFORE:
+            # Flower lets a node in once: one that did not hear the answer is turned away.
+            raise _StartAgain(f"{party}: its node did not survive the SuperLink") from death
+        said = tail(log).lower()
+        if any(code in said for code in _NODE_REFUSED):
+            raise BadPeer(
+                "the SuperLink does not know the key of its node",
+                hint=f"is node.key the partner of node.pub? see {log}",
+                party=party,
+            ) from death
+        if _WRONG_CERTIFICATE in said:
+            raise BadPeer(
+                "its node does not trust the SuperLink's certificate",
+                hint=f"see {log}",
+                party=party,
+            ) from death
+        raise PartyLost(
+            f"its node died in phase {phase()}", hint=f"see {log}", party=party
+        ) from death
+    except PortTaken:
+        if phase() in _BEFORE:
+            raise _StartAgain("another program took a port of this run") from None
+        raise EnvironmentFault(
+            "another program took a port of this run", hint="train again"
+        ) from None
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

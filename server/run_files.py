@@ -1,0 +1,143 @@
+"""What a run of engine `flower` leaves at the coordinator: its progress and its outcome.
+
+The `ServerApp` runs in a process of Flower's; whoever gave the command follows these two files in
+`runs/<run>/` of the coordinator's folder. `progress.jsonl` is appended to, a line an event.
+`outcome.json` is there whole or not at all, and is the last thing written. Neither holds a row.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shared.config import Federation
+from shared.edge.files import write_atomic
+from shared.errors import (
+    ConfideError,
+    ConfigError,
+    DataError,
+    EnvironmentFault,
+    FeedRefused,
+    ReleaseRefused,
+    RunFailed,
+    codes,
+)
+from shared.jobs import COORDINATOR
+
+
+class RunFiles:
+    """Progress and outcome of one run; each event has its time, in seconds since 1970.
+
+    Parameters
+    ----------
+    folder : Path
+        `runs/<run>/` of the coordinator's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._progress = folder / "progress.jsonl"
+        self._outcome = folder / "outcome.json"
+        self._read = 0
+
+    def tell(self, event: str, details: dict[str, Any]) -> None:
+        """Append one event.
+
+        Raises
+        ------
+        EnvironmentFault
+            If the disk does not take it.
+        """
+        value = {"event": event, "details": details, "at": time.time()}
+        line = json.dumps(value).encode() + b"\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._progress.open("ab") as stream:
+                stream.write(line)
+        except OSError as error:
+            raise EnvironmentFault(f"cannot write {self._progress}: {error.strerror}") from error
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Write the outcome of a run that ended well."""
+        self._write({"ok": True, "outcome": outcome})
+
+    def fail(self, error: ConfideError) -> None:
+        """Write the error that ended the run."""
+        self._write({"ok": False, "error": error_to_value(error)})
+
+    def _write(self, value: Any) -> None:
+        write_atomic(self._outcome, json.dumps(value).encode() + b"\n")
+
+    def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the events that were told since the last call."""
+        try:
+            with self._progress.open("rb") as stream:
+                stream.seek(self._read)
+                fresh = stream.read()
+        except FileNotFoundError:
+            return
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            value = json.loads(line)
+            yield value["event"], value["details"]
+
+    def outcome(self) -> dict[str, Any] | None:
+        """Return the outcome, or None while there is none.
+
+        Raises
+        ------
+        ConfideError
+            The error that ended the run.
+        """
+        try:
+            value = json.loads(self._outcome.read_bytes())
+        except FileNotFoundError:
+            return None
+        if not value["ok"]:
+            raise error_from_value(value["error"])
+        outcome: dict[str, Any] = value["outcome"]
+        return outcome
+
+
+def coordinator_home(federation: Federation, federation_path: Path) -> Path:
+    """Return the coordinator's folder."""
+    return federation_path.absolute().parent / (federation.coordinator.home or COORDINATOR)
+
+
+def run_folder(home: Path, run: str) -> Path:
+    """Return the folder of a run at the coordinator."""
+    return home / "runs" / run
+
+
+def error_to_value(error: ConfideError) -> dict[str, Any]:
+    """Return all that an error carries, as JSON."""
+    value: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "party": error.party,
+    }
+    for name in ("reported", "check", "source", "findings"):
+        if hasattr(error, name):
+            value[name] = getattr(error, name)
+    return value
+
+
+def error_from_value(value: dict[str, Any]) -> ConfideError:
+    """Return the error that `error_to_value` was given."""
+    kind = codes().get(value["code"], ConfideError)
+    hint, party = value["hint"], value["party"]
+    if issubclass(kind, RunFailed):
+        return kind(value["message"], hint=hint, party=party, reported=value["reported"])
+    if issubclass(kind, ReleaseRefused | FeedRefused):
+        return kind(value["message"], check=value["check"], hint=hint, party=party)
+    error: ConfideError
+    if issubclass(kind, ConfigError | DataError):
+        error = kind(value["source"], value["findings"])
+        error.hint, error.party = hint, party
+        return error
+    return kind(value["message"], hint=hint, party=party)

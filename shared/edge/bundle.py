@@ -1,0 +1,56 @@
+"""The Flower app bundle: it names the installed apps and holds no code of its own.
+
+Flower sends a bundle to every node before a run. Ours is a `pyproject.toml` that points at
+`server.app` and `clients.app`, which every member has installed. It is built the same way
+everywhere, so a party knows its digest beforehand and refuses any other: whoever reaches Flower's
+control interface, which has no authentication, cannot bring code to a party.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+
+_PYPROJECT = b"""\
+[project]
+name = "confide"
+version = "1.0.0"
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "confide"
+
+[tool.flwr.app.components]
+serverapp = "server.app:app"
+clientapp = "clients.app:app"
+
+[tool.flwr.app.config]
+federation = ""
+run = ""
+relay = ""
+nodes = ""
+model = "scorecard"
+"""
+_FILE = "pyproject.toml"
+# Flower dates every file of a bundle so, that equal files give equal bundles.
+_DATE = (2024, 10, 1, 0, 0, 0)
+
+
+def bundle() -> bytes:
+    """Return the bundle (Flower's FAB format): equal bytes on every machine.
+
+    Stored, not deflated: what deflate makes of the same bytes differs between zlib's versions.
+    """
+    content = f"{_FILE},{hashlib.sha256(_PYPROJECT).hexdigest()},{len(_PYPROJECT) * 8}"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in ((_FILE, _PYPROJECT), (".info/CONTENT", content.encode())):
+            archive.writestr(zipfile.ZipInfo(name, _DATE), data)
+    return buffer.getvalue()
+
+
+def digest() -> str:
+    """Return the SHA-256 of the bundle, in hex."""
+    return hashlib.sha256(bundle()).hexdigest()

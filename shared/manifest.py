@@ -1,0 +1,219 @@
+"""What the parties sign: the manifest of a release, as one sequence of bytes.
+
+It is canonical JSON (RFC 8785): what is read must give the very same bytes again when it is
+written, so nothing can be added, and nothing can be said in two ways.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Never
+
+import rfc8785
+
+from shared.errors import ConfideError, ReleaseRefused
+from shared.instants import seconds_of
+from shared.scorecard.card import Card
+
+SCHEMA = 1
+KIND = "scorecard"
+MAX_COUNTER = 1_000_000_000
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Signatory:
+    """A party as the release knows it.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Of its Ed25519 key.
+    ledger_head : str
+        Digest of the last line of its privacy ledger before the release.
+    ledger_lines : int
+        Lines up to there.
+    worth : float
+        Its fair share of what the card explains (`shared.scorecard.worth.Worth.shapley`).
+    baseline_points : int
+        Mean points of its lines: stands in for it where it is missing or stale.
+    """
+
+    fingerprint: str
+    ledger_head: str
+    ledger_lines: int
+    worth: float
+    baseline_points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that a release says.
+
+    Parameters
+    ----------
+    name : str
+        `release_name` of the counter.
+    counter : int
+        Rises with every release of the federation.
+    created, expires : str
+        Instants: ``2026-03-01T12:00:00Z``.
+    parent : str
+        Digest of the manifest before it; empty for the first.
+    federation : str
+        Name of the federation.
+    agreement : str
+        Digest of all that the parties agreed on (`Federation.agreement`).
+    contract : str
+        Digest of the data contract.
+    run : str
+        The run that made it.
+    parties : mapping of str to Signatory
+    card : Card
+    evaluation : mapping
+        Metrics with intervals on customers that the card has not seen.
+    """
+
+    name: str
+    counter: int
+    created: str
+    expires: str
+    parent: str
+    federation: str
+    agreement: str
+    contract: str
+    run: str
+    parties: Mapping[str, Signatory]
+    card: Card
+    evaluation: Mapping[str, Any]
+    schema: int = SCHEMA
+    kind: str = KIND
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            **{item.name: getattr(self, item.name) for item in fields(self)},
+            "parties": {name: asdict(party) for name, party in self.parties.items()},
+            "card": self.card.to_mapping(),
+            "evaluation": dict(self.evaluation),
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return what is signed: canonical JSON (RFC 8785)."""
+        return rfc8785.dumps(self.to_mapping())
+
+    def digest(self) -> str:
+        """Return the SHA-256 of `to_bytes` in hex: the release's identity."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def from_mapping(cls, value: Any) -> Manifest:
+        """Read the JSON form.
+
+        Raises
+        ------
+        ReleaseRefused
+            With check `form`, if it is not exactly what `to_mapping` writes.
+        """
+        try:
+            manifest = _manifest(value)
+            problem = form_problem(manifest)
+            if not problem and manifest.to_bytes() != rfc8785.dumps(value):
+                problem = "it says more than a manifest says, or says it in another form"
+        except ConfideError as error:
+            problem = str(error)
+        except KeyError as error:
+            problem = f"{error.args[0]} is missing"
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            problem = str(error)
+        if problem:
+            refuse("form", problem)
+        return manifest
+
+
+def release_name(counter: int) -> str:
+    """Return the name of a release: ``scorecard-0001``."""
+    return f"{KIND}-{counter:04d}"
+
+
+def refuse(check: str, why: str, *, hint: str = "", party: str = "") -> Never:
+    """Refuse a release by the name of the check that it fails.
+
+    Raises
+    ------
+    ReleaseRefused
+    """
+    message = f"the release fails its check {check!r}: {why}"
+    raise ReleaseRefused(message, check=check, hint=hint, party=party)
+
+
+def _manifest(value: Mapping[str, Any]) -> Manifest:
+    texts = ("name", "created", "expires", "parent", "federation", "agreement", "contract", "run")
+    return Manifest(
+        **{key: _text(key, value[key]) for key in (*texts, "kind")},
+        counter=_whole("counter", value["counter"]),
+        schema=_whole("schema", value["schema"]),
+        parties={name: _signatory(item) for name, item in value["parties"].items()},
+        card=Card.from_mapping(value["card"], "card"),
+        evaluation=dict(value["evaluation"]),
+    )
+
+
+def _signatory(value: Mapping[str, Any]) -> Signatory:
+    return Signatory(
+        fingerprint=_text("fingerprint", value["fingerprint"]),
+        ledger_head=_text("ledger_head", value["ledger_head"]),
+        ledger_lines=_whole("ledger_lines", value["ledger_lines"]),
+        worth=float(value["worth"]),
+        baseline_points=_whole("baseline_points", value["baseline_points"]),
+    )
+
+
+def form_problem(manifest: Manifest) -> str:
+    """Say what is wrong with a manifest by itself, or return an empty text."""
+    hexes = [manifest.agreement, manifest.contract, *([manifest.parent] if manifest.parent else [])]
+    for party in manifest.parties.values():
+        hexes += [party.fingerprint, party.ledger_head]
+    if (manifest.schema, manifest.kind) != (SCHEMA, KIND):
+        return f"must be a {KIND} of schema {SCHEMA}"
+    if not 1 <= manifest.counter <= MAX_COUNTER or manifest.name != release_name(manifest.counter):
+        return "its name must be that of its counter, from 1 on"
+    if not all(_DIGEST.fullmatch(text) for text in hexes):
+        return "a digest must be 64 hex digits"
+    if not manifest.run or not manifest.federation:
+        return "it must name its run and its federation"
+    try:
+        seconds_of(manifest.created), seconds_of(manifest.expires)
+    except ValueError as error:
+        return str(error)
+    return _card_problem(manifest)
+
+
+def _card_problem(manifest: Manifest) -> str:
+    card = manifest.card
+    if card.contract != manifest.contract:
+        return "its card is of another contract"
+    if card.calibration is None:
+        return "its card has no calibration"
+    if not {line.owner for line in card.lines} <= set(manifest.parties):
+        return "a line of its card has an owner who is no party"
+    for name, party in manifest.parties.items():
+        if party.baseline_points != card.baseline_points(name):
+            return f"the baseline of {name} is not the mean of its lines"
+    return ""
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{key}: must be a text")
+    return value
+
+
+def _whole(key: str, value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{key}: must be a whole number")
+    return value

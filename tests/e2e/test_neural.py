@@ -1,0 +1,114 @@
+"""`confide train --model neural` on the real command line, one process a bank."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from clients.holdings import write_table
+from clients.store import Store
+from clients.world import make_world
+from tests.whole_runs import assert_nothing_half_written, change
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        importlib.util.find_spec("torch") is None,
+        reason="torch is not installed: pip install 'confide[neural]'",
+    ),
+]
+BANKS = ("north", "south", "west")
+_ONE_HOLDER = """\
+name = "cards"
+version = 1
+id_column = "ID"
+label_column = "DEFAULT"
+label_owner = "bank"
+positive = 1
+
+[[features]]
+name = "INCOME"
+owner = "bank"
+low = 0
+
+[[features]]
+name = "SCORE"
+owner = "bank"
+"""
+
+
+@pytest.fixture
+def federation(confide, tmp_path):
+    """Three banks out of one table, by commands alone."""
+    world = make_world(1000, 1)["bank"]
+    rng = np.random.default_rng(1)
+    label = world["DEFAULT"].astype(int)
+    table = {
+        "ID": world["ID"],
+        "DEFAULT": label,
+        "INCOME": rng.lognormal(10 - label, 0.7),
+        "SCORE": rng.normal(size=len(label)),
+    }
+    write_table(tmp_path / "cards.parquet", table)
+    (tmp_path / "cards.toml").write_text(_ONE_HOLDER)
+    banks = [word for bank in BANKS for word in ("--bank", bank)]
+    parties = [word for bank in BANKS for word in ("--party", bank)]
+    files = (tmp_path / "cards.parquet", tmp_path / "out", "--contract", tmp_path / "cards.toml")
+    assert confide("data", "split", *files, *banks)[0] == 0
+    assert confide("init", tmp_path / "out", *parties)[0] == 0
+    path = tmp_path / "out" / "federation.toml"
+    change(path, rounds=1, rows=20)
+    return path
+
+
+def test_banks_train_a_network_that_all_of_them_keep(confide, federation):
+    status, out, err = confide(
+        "train",
+        "-f",
+        federation,
+        "--model",
+        "neural",
+        "--format",
+        "json",
+        "--set",
+        "neural.batch=32",
+    )
+    assert status == 0, err
+    result = json.loads(out)["data"]
+    assert result["test"]["auc"] > 0.7
+    assert [one["round"] for one in result["rounds"]] == [1]
+    assert [line.split()[0] for line in err.splitlines() if "3/3 parties" in line] == [
+        "neural_scale",
+        "neural_1",
+        "neural_evaluate",
+    ]
+    found = [
+        np.load(federation.parent / bank / "runs" / result["run"] / "neural_weights.npy")
+        for bank in BANKS
+    ]
+    assert all(np.array_equal(found[0], other) for other in found)
+    assert len(found[0]) == result["model"]["parameters"]
+    for bank in BANKS:
+        assert len(Store(federation.parent / bank).ledger()) == 3
+    assert_nothing_half_written(federation.parent)
+
+
+def test_a_bank_that_is_killed_is_named_and_nothing_is_left_running(start, federation):
+    running = start("train", "-f", federation, "--model", "neural", "--set", "neural.rounds=100")
+    running.said("neural_scale")
+    os.kill(running.party("south"), signal.SIGKILL)
+    assert running.end() == 3
+    assert "south" in running.stderr
+    assert running.left_behind() == []
+    assert_nothing_half_written(federation.parent)
+
+
+def test_engine_flower_is_refused_by_name(confide, federation):
+    status, _, err = confide("train", "-f", federation, "--model", "neural", "--engine", "flower")
+    assert status == 2
+    assert "engine local" in err
