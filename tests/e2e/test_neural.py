@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from clients.holdings import write_table
 from clients.store import Store
 from clients.world import make_world
+from tests.support import ROOT
 from tests.whole_runs import assert_nothing_half_written, change
 
 pytestmark = [
@@ -42,9 +46,22 @@ owner = "bank"
 """
 
 
-@pytest.fixture
-def federation(confide, tmp_path):
-    """Three banks out of one table, by commands alone."""
+def by_command(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "server.cli", *map(str, arguments)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def three_banks(tmp_path_factory):
+    """Three banks out of one table, by commands alone; return their folder."""
+    folder = tmp_path_factory.mktemp("banks")
     world = make_world(1000, 1)["bank"]
     rng = np.random.default_rng(1)
     label = world["DEFAULT"].astype(int)
@@ -54,16 +71,20 @@ def federation(confide, tmp_path):
         "INCOME": rng.lognormal(10 - label, 0.7),
         "SCORE": rng.normal(size=len(label)),
     }
-    write_table(tmp_path / "cards.parquet", table)
-    (tmp_path / "cards.toml").write_text(_ONE_HOLDER)
+    write_table(folder / "cards.parquet", table)
+    (folder / "cards.toml").write_text(_ONE_HOLDER)
     banks = [word for bank in BANKS for word in ("--bank", bank)]
     parties = [word for bank in BANKS for word in ("--party", bank)]
-    files = (tmp_path / "cards.parquet", tmp_path / "out", "--contract", tmp_path / "cards.toml")
-    assert confide("data", "split", *files, *banks)[0] == 0
-    assert confide("init", tmp_path / "out", *parties)[0] == 0
-    path = tmp_path / "out" / "federation.toml"
-    change(path, rounds=1, rows=20)
-    return path
+    files = (folder / "cards.parquet", folder / "out", "--contract", folder / "cards.toml")
+    by_command("data", "split", *files, *banks)
+    by_command("init", folder / "out", *parties)
+    change(folder / "out" / "federation.toml", rounds=1, rows=20)
+    return folder / "out"
+
+
+@pytest.fixture
+def federation(three_banks, tmp_path):
+    return shutil.copytree(three_banks, tmp_path / "out") / "federation.toml"
 
 
 def test_banks_train_a_network_that_all_of_them_keep(confide, federation):
