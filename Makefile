@@ -9,6 +9,8 @@ export OMP_NUM_THREADS ?= 1
 CUSTOMERS ?= 12000
 DEMO ?= demo
 export CONFIDE_TEST_DATA ?= ../shared/data
+# Starts a Docker engine for the tests that need one; `docker` uses one that runs already.
+export CONFIDE_TEST_ENGINE ?= ../shared/containers/engine.sh
 
 .PHONY: help demo test test-all test-containers check bench clean
 
@@ -24,18 +26,26 @@ $(BIN)/.dev: $(BIN)/.run
 	$(PIP) --editable '.[test,check]'
 	@touch $@
 
-demo: $(BIN)/.run  ## Make a simulated world of four holders and train their scorecard
-	$(BIN)/confide demo $(DEMO) --customers $(CUSTOMERS)
+# SERVE=0 leaves at once, SERVE=1 stays up; without it, up on a terminal only.
+SERVE ?=
+STAY = $(if $(SERVE),$(if $(filter 0 no false,$(SERVE)),--no-serve,--serve))
+# The CPU build of torch; the one that PyPI has for Linux brings gigabytes of CUDA.
+TORCH ?= --extra-index-url https://download.pytorch.org/whl/cpu
+
+demo: $(BIN)/.run  ## Train a simulated world of four holders; explain a customer's limit (SERVE=0: leave)
+	$(BIN)/confide demo $(DEMO) --customers $(CUSTOMERS) $(STAY)
+
+neural: $(BIN)/.dev  ## Add the CPU build of torch, for the neural model and its tests
+	$(PIP) $(TORCH) --editable '.[neural]'
 
 test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not containers"
 
-test-all: $(BIN)/.dev check  ## Everything: style, types, architecture, and the slow tests too
+test-all: $(BIN)/.dev check  ## Everything: style, types, architecture, slow tests, containers
 	$(BIN)/python -m pytest -q -n 2
 
-test-containers: $(BIN)/.dev  ## The demo as containers, on the engine that $$CONFIDE_TEST_ENGINE starts
-	CONFIDE_TEST_ENGINE="$${CONFIDE_TEST_ENGINE:-../shared/containers/engine.sh}" \
-		$(BIN)/python -m pytest -q -rs -m containers
+test-containers: $(BIN)/.dev  ## The demo as containers, on a real Docker engine
+	$(BIN)/python -m pytest -q -rs -m containers
 
 check: $(BIN)/.dev  ## Style, types, architecture
 	$(BIN)/ruff check .
@@ -43,8 +53,11 @@ check: $(BIN)/.dev  ## Style, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(BIN)/.dev  ## The measurements of the README, on the data at $$CONFIDE_TEST_DATA
+bench: $(BIN)/.dev  ## The measurements of the README
 	mkdir -p bench
+	$(BIN)/python scripts/bench_engine.py --json bench/engine.json
+	$(BIN)/python scripts/bench_relay.py --json bench/relay.json
+	$(BIN)/python scripts/bench_limits.py --json bench/limits.json
 	$(BIN)/python scripts/bench_sum.py --json bench/sum.json
 	$(BIN)/python scripts/bench_alignment.py --sizes 10000 100000 --json bench/alignment.json
 	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --demographics --json bench/scorecard_demographics.json
