@@ -219,7 +219,10 @@ def customer(found: dict[str, Any]) -> None:
     """
     limit, score = found["limit"], found["limit"]["score"]
     name = f"{found['pseudonym'][:12]}…"
-    _OUT.print(f"\n{found['customer']} asks the platform, which asks for {name}:", style="bold")
+    _OUT.print(
+        f"\n{found['customer']} asks the platform, which asks the service about {name}:",
+        style="bold",
+    )
     chance = f"chance of default {score['default_prob']:.1%}"
     _OUT.print(f"  score {score['score']} of {score['high']}, grade {score['grade']}, {chance}")
     _OUT.print(f"  limit {limit['limit']}, bound by {' and '.join(limit['binding'])}")
