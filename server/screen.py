@@ -218,7 +218,7 @@ def customer(found: dict[str, Any]) -> None:
         `customer` (the platform's own id), `pseudonym`, and `limit` as the service answers.
     """
     limit, score = found["limit"], found["limit"]["score"]
-    name = f"{found['pseudonym'][:12]}…"
+    name = found["pseudonym"][:12]
     _OUT.print(
         f"\n{found['customer']} asks the platform, which asks the service about {name}:",
         style="bold",

@@ -117,7 +117,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        hint = "`confide init` makes one" if path.name == "federation.toml" else ""
+        hint = "`confide init` makes one" if path.suffix == ".toml" else ""
         raise EnvironmentFault(f"cannot read {path}: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), ["is not a text in UTF-8"]) from error

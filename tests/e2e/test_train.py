@@ -35,25 +35,6 @@ def says_nothing_of_a_row(text, folder):
     return not ids & words and "Traceback" not in text
 
 
-def test_the_demo_makes_a_world_and_trains_with_nothing_but_defaults(confide, tmp_path):
-    status, out, err = confide("demo", tmp_path / "demo", "--customers", 4000)
-    assert status == 0, err
-    # With so few customers to evaluate on, the floors leave the builder's own card alone.
-    for name in ("bank", "all together"):
-        assert re.search(rf"^ *{name} +0\.\d{{4}} +0\.\d{{3}}-0\.\d{{3}}", out, re.MULTILINE)
-    assert "…" not in out
-    (card,) = cards(tmp_path / "demo")
-    assert f"card: {card}" in out
-    assert [line.split()[0] for line in err.splitlines() if "4/4 parties" in line] == [
-        "align",
-        "moments",
-        "score",
-    ]
-    assert "warn" not in err.lower()
-    assert says_nothing_of_a_row(out + err, tmp_path / "demo")
-    assert_nothing_half_written(tmp_path)
-
-
 def test_json_holds_its_schema_and_flags_reach_every_party(confide, federation):
     # A relative path, since the command runs beside the federation's folder; and a flag.
     relative = Path("..") / federation.relative_to(federation.parents[1])
