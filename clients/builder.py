@@ -204,7 +204,7 @@ def finish(
     draft = Card.from_mapping(party.store.load_value(run.name, "draft"), "draft.json")
     card = replace(draft, calibration=calibration)
     value = card.to_mapping() | {"run": run.name, "evaluation": results}
-    results["card_path"] = str(party.store.save_value(run.name, "card", value))
+    party.store.save_value(run.name, "card", value)
     return results
 
 

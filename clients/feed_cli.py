@@ -20,6 +20,7 @@ import typer
 from clients.feeds import publish, tables
 from clients.party import Party
 from clients.releases import need_key, own_release
+from shared.channel import printable
 from shared.errors import EnvironmentFault, FeedRefused, UsageError
 from shared.feed import pseudonym, pseudonyms
 
@@ -139,10 +140,10 @@ def _refusal(address: str, reply: httpx.Response) -> FeedRefused | EnvironmentFa
     except ValueError:
         problem = {}
     problem = problem if isinstance(problem, dict) else {}
-    why = str(problem.get("detail") or problem.get("title") or reply.reason_phrase)
-    hint = str(problem.get("hint", ""))
+    why = printable(str(problem.get("detail") or problem.get("title") or reply.reason_phrase))
+    hint, check = (printable(str(problem.get(name, ""))) for name in ("hint", "check"))
     if reply.status_code == FeedRefused.http_status:
-        return FeedRefused(f"{address}: {why}", check=str(problem.get("check", "")), hint=hint)
+        return FeedRefused(f"{address}: {why}", check=check, hint=hint)
     return EnvironmentFault(f"{address} answered {reply.status_code}: {why}", hint=hint)
 
 

@@ -29,8 +29,15 @@ from shared.errors import ConfigError, DataError, Refused
 from shared.identity import Identity, node_fingerprint
 
 COORDINATOR, LIMITS = "coordinator", "limits"
-#: Names under which coordinator, relay and limit service are reached on one machine or in compose.
-HOSTS = ("localhost", "127.0.0.1", "::1", "coordinator", "superlink", "relay", "limits")
+#: Folder of the CA's key alone: no service that runs needs it, so none is given it.
+AUTHORITY = "ca"
+_HERE = ("localhost", "127.0.0.1", "::1")
+#: Names under which the coordinator with its relay, and the limit service, are reached in compose
+#: or on one machine. But for the machine's own, neither has a name of the other's, nor its place.
+HOSTS: Mapping[str, tuple[str, ...]] = {
+    COORDINATOR: (*_HERE, "coordinator", "superlink", "relay"),
+    LIMITS: (*_HERE, "limits"),
+}
 
 keys = typer.Typer(no_args_is_help=True, help="Keys and certificates of everybody.")
 
@@ -61,6 +68,10 @@ def init_keys(
         list[str] | None,
         typer.Option(help="A further name or address under which the coordinator is reached."),
     ] = None,
+    limits_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name or address under which the limit service is reached."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the keys that are there.")
     ] = False,
@@ -70,7 +81,14 @@ def init_keys(
     agreed, _ = parse_federation(text, str(federation), os.environ)
     homes = {name: member.home or name for name, member in agreed.parties.items()}
     homes[COORDINATOR] = agreed.coordinator.home or COORDINATOR
-    pins = make_keys(federation.parent, agreed.name, homes, hosts=host or (), force=force)
+    pins = make_keys(
+        federation.parent,
+        agreed.name,
+        homes,
+        hosts=host or (),
+        limits_hosts=limits_host or (),
+        force=force,
+    )
     write_atomic(federation, pin(text, pins).encode())
     typer.echo(
         f"{federation}: pins {len(pins.identities)} identities, {len(pins.nodes)} nodes, a CA"
@@ -101,7 +119,13 @@ def show_keys(
 
 
 def make_keys(
-    folder: Path, federation: str, homes: Mapping[str, str], *, hosts: Iterable[str], force: bool
+    folder: Path,
+    federation: str,
+    homes: Mapping[str, str],
+    *,
+    hosts: Iterable[str],
+    limits_hosts: Iterable[str] = (),
+    force: bool,
 ) -> Pins:
     """Make the CA, identities, node keys and TLS certificates below a folder.
 
@@ -113,8 +137,8 @@ def make_keys(
         Its name.
     homes : mapping of str to str
         Folder of each party and of the coordinator, relative to `folder`.
-    hosts : iterable of str
-        Names of the coordinator on top of `HOSTS`.
+    hosts, limits_hosts : iterable of str
+        Names of the coordinator and of the limit service on top of `HOSTS`.
     force : bool
         Replace what is there; otherwise only what is missing is made.
 
@@ -130,22 +154,23 @@ def make_keys(
         If a file cannot be written.
     """
     now = datetime.now(UTC)
-    authority = _authority(folder / homes[COORDINATOR], federation, now, force=force)
+    kept = folder / AUTHORITY / "ca.key", folder / homes[COORDINATOR] / "ca.crt"
+    authority = _authority(*kept, federation, now, force=force)
     # The CA's key and certificate belong together: with a new CA every certificate is new.
     fresh = force or not all((folder / home / "ca.crt").exists() for home in homes.values())
-    further = tuple(hosts)
-    served = (*HOSTS, *further)
+    further = {COORDINATOR: tuple(hosts), LIMITS: tuple(limits_hosts)}
     identities, nodes = {}, {}
     for name, home in {**homes, LIMITS: LIMITS}.items():
         place = folder / home
-        serves = name in {COORDINATOR, LIMITS}
+        more = further.get(name, ())
         if name != LIMITS:
             identities[name] = _identity(place / "identity.key", name, force=force)
-        if not serves:
+        if name not in HOSTS:
             nodes[name] = _node_key(place, force=force)
         write_atomic(place / "ca.crt", authority.certificate)
-        if fresh or (serves and further) or not (place / "tls.key").exists():
-            _write_pair(place / "tls", issue(authority, name, served if serves else (), now))
+        if fresh or more or not (place / "tls.key").exists():
+            served = (*HOSTS.get(name, ()), *more)
+            _write_pair(place / "tls", issue(authority, name, served, now))
     return Pins(ca_fingerprint(authority.certificate), identities, nodes)
 
 
@@ -181,8 +206,9 @@ def _split(text: str, section: str) -> tuple[str, bool, str]:
     return text[: match.end()], True, text[match.end() :]
 
 
-def _authority(home: Path, federation: str, now: datetime, *, force: bool) -> Issued:
-    key, certificate = home / "ca.key", home / "ca.crt"
+def _authority(
+    key: Path, certificate: Path, federation: str, now: datetime, *, force: bool
+) -> Issued:
     if key.exists() and certificate.exists() and not force:
         _refuse_open(key)
         return Issued(certificate.read_bytes(), key.read_bytes())

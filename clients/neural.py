@@ -44,12 +44,15 @@ def scale(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) 
         If the parties' features differ.
     EnvironmentFault
         If torch is not installed: better now than after the first exchange.
+    FloorBroken
+        If a feature is present for some customers here, but for too few: their mean is handed in.
     """
     check_same_features(party.contract)
     _check_torch()
     table = _table(party, party.settings.train)
     features = party.contract.of(party.name)
     values = own_means(features, table.values)
+    _check_present(values[: len(features)] * len(table.ids), party.federation.floors.rows)
     _contribute(party, channel, run, average.SCALE_PHASE, values, len(table.ids), what="inputs")
     return {"width": width(features)}
 
@@ -67,17 +70,19 @@ def train_round(
     Raises
     ------
     BadPeer
-        If the coordinator's weights do not fit the agreed network, or it shows another model to
-        another party.
+        If the coordinator's weights do not fit the agreed network, it shows another model to
+        another party, or asks for a round that was not agreed on.
     Refused
         If the training diverged, or this model was already trained in another cohort.
     """
     number = int(job["round"])
+    agreed = party.federation.neural
+    if not 1 <= number <= agreed.rounds:
+        raise BadPeer(f"it asks for round {number} of {agreed.rounds}", party=COORDINATOR)
     layout, scaling, weights, digest = _model(party, job)
     table = _table(party, party.settings.train)
     from shared.neural.train import Recipe, train  # noqa: PLC0415 - torch takes seconds; only here
 
-    agreed = party.federation.neural
     recipe = Recipe(
         epochs=agreed.local_epochs,
         batch=agreed.batch,
@@ -203,6 +208,18 @@ def _table(party: Party, name: str) -> Columns:
 def _label(table: Columns) -> NDArray[np.int64]:
     assert table.label is not None  # asked for
     return table.label.astype(np.int64)
+
+
+def _check_present(present: Floats, minimum: int) -> None:
+    """Refuse a feature of few customers: where nobody else has it, the mean opens their values."""
+    counts = np.rint(present)
+    few = int(((counts > 0) & (counts < minimum)).sum())
+    if few:
+        raise FloorBroken(
+            f"{few} of {len(counts)} features are there for 1 to {minimum - 1} customers only; "
+            f"a mean takes at least {minimum}, or none",
+            hint="leave such a feature empty for everybody at this party",
+        )
 
 
 def _check_torch() -> None:

@@ -55,6 +55,14 @@ from shared.sealed import SealedChannel
 
 _STATE = {"ledger_head": str, "ledger_lines": int, "signed": int, "counter": int, "parent": str}
 
+# Counters never go back, so one that is far too high would end all releases after it. Failed
+# attempts use some up, and a party may have missed releases. The builder takes no party's word for
+# more than the first number beyond what the others say, and names who says it. No party signs
+# further than the second beyond what it knows: so much more, that a liar would have to break off a
+# hundred runs, under its name, before honest parties are too far apart, or a lying builder have
+# ten thousand releases signed before the counters end.
+_ROOM_FOR_ONE, _ROOM_FOR_ALL = 1_000, 100_000
+
 
 def release(
     party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
@@ -82,6 +90,7 @@ def release(
     mine = _state(party)
     if party.is_builder:
         states = {name: _receive_state(channel, name) for name in _others(run, party)}
+        check_states(party, states, mine)
         raw = _draft(party, run, states | {party.name: mine}).to_bytes()
         draft = _read_draft(raw, party.name)
         channel.send_all(_others(run, party), "release/draft", raw)
@@ -92,11 +101,11 @@ def release(
     check_draft(draft, party, run, part, mine, str(job["card"]))
     signature = _sign(party, run, draft)
     whole = _complete(party, channel, run, draft, signature)
-    path = keep_release(party.releases, whole)
+    keep_release(party.releases, whole)
     feed = feeds.publish(party, draft, part, key, tables)
     result = {"name": draft.name, "digest": draft.digest(), "feed_customers": feed.customers}
     if party.is_builder:
-        result |= {"release": pack_release(whole), "path": str(path)}
+        result |= {"release": pack_release(whole)}
     return result
 
 
@@ -115,11 +124,11 @@ def _agree_key(party: Party, channel: SealedChannel, run: Run) -> bytes:
 def _state(party: Party) -> dict[str, Any]:
     """Return what the builder must know of a party to draft the manifest.
 
-    `signed` is the highest counter it signed, of a release that was completed or not; `counter` and
-    `parent` are those of the newest that it keeps.
+    `signed` is the highest counter it signed, of a release that was completed or not, or that it
+    keeps; `counter` and `parent` are those of the newest that it keeps.
     """
     lines = party.store.ledger()
-    state = {
+    state: dict[str, Any] = {
         "ledger_head": lines[-1].digest if lines else GENESIS,
         "ledger_lines": len(lines),
         "signed": party.store.journal.last_release,
@@ -129,6 +138,7 @@ def _state(party: Party) -> dict[str, Any]:
     if release_names(party.releases):
         newest = load_release(party.releases).manifest
         state |= {"counter": newest.counter, "parent": newest.digest()}
+        state["signed"] = max(state["signed"], newest.counter)  # also where the journal was lost
     return state
 
 
@@ -140,6 +150,52 @@ def _receive_state(channel: SealedChannel, name: str) -> dict[str, Any]:
     if not 0 <= value["counter"] <= value["signed"] < MAX_COUNTER:
         raise BadPeer("the counters of its releases make no sense", party=name)
     return dict(value)
+
+
+def check_states(
+    party: Party, states: Mapping[str, Mapping[str, Any]], mine: Mapping[str, Any]
+) -> None:
+    """Hold what the others say of their releases against each other, at the builder.
+
+    Parameters
+    ----------
+    party : Party
+        The builder.
+    states : mapping of str to mapping
+        What every other party says.
+    mine : mapping
+        The builder's own.
+
+    Raises
+    ------
+    ReleaseRefused
+        With check `counter`, under the name of the party that says that it signed a release far
+        beyond all others, or that keeps as the newest one that the builder never signed.
+    """
+    everybody = {**states, party.name: mine}
+    for name, state in states.items():
+        others = max(one["signed"] for key, one in everybody.items() if key != name)
+        if state["signed"] - others > _ROOM_FOR_ONE:
+            why = f"it says that it signed release {state['signed']}, and the others {others}"
+            refuse("counter", why, party=name, hint=_BEHIND)
+        if state["counter"] >= mine["counter"] and not _knows(party, mine, state["parent"]):
+            why = f"it keeps a release {state['counter']} that {party.name} did not sign"
+            refuse("counter", why, party=name, hint=_BEHIND)
+
+
+_BEHIND = "a party that was away, or lost its journal, fetches the newest release into releases/"
+
+
+def _knows(party: Party, mine: Mapping[str, Any], parent: str) -> bool:
+    """Say whether a release may be the one before the next, by what a party keeps and signed.
+
+    Every party signs every release, and may have missed the completion of some. One that keeps
+    none cannot say.
+    """
+    if not mine["counter"] or parent == mine["parent"]:
+        return True
+    signed = party.store.journal.releases.items()
+    return parent in {digest for counter, digest in signed if counter > mine["counter"]}
 
 
 def _draft(party: Party, run: Run, states: Mapping[str, Mapping[str, Any]]) -> Manifest:
@@ -221,9 +277,11 @@ def check_draft(
     _check_card(draft, party, part, card)
     if draft.counter <= state["signed"]:
         refuse("counter", f"{party.name} signed {release_name(state['signed'])} already")
-    follows = draft.counter == state["counter"] + 1
-    if follows and draft.parent != state["parent"]:
-        refuse("counter", "its parent is not the release before it")
+    if draft.counter - state["signed"] > _ROOM_FOR_ALL:
+        why = f"it leaves out more than {_ROOM_FOR_ALL:,} counters after {state['signed']}"
+        refuse("counter", why, hint=_BEHIND)
+    if not _knows(party, state, draft.parent):
+        refuse("counter", "its parent is not the release before it", hint=_BEHIND)
     now = party.store.now()
     if seconds_of(draft.created) < seconds_of(now) - run.federation.release.clock_skew_s:
         refuse("clock", f"it says that it was made at {draft.created}, and it is {now}")

@@ -3,7 +3,7 @@
 Ledger and journal are lines of JSON that are only ever appended, each fsynced before the caller
 goes on: what leaves the party is written down *before* it leaves. A last line without its newline
 is the trace of a crash before that point; nothing left on its account, and it is dropped. A run's
-state is replaced whole.
+state is written once and whole.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from shared.errors import (
     ReleaseRefused,
     UsageError,
 )
+from shared.jobs import check_run_name
 from shared.protocols.sum_job import check_reveal
 
 
@@ -110,9 +111,14 @@ class Journal:
         _append(self._path, {"kind": "moments", "binding": binding})
 
     @property
+    def releases(self) -> dict[int, str]:
+        """Digest of the manifest of every release that this party signed, by counter."""
+        return {int(line["counter"]): str(line["manifest"]) for line in self._lines("release")}
+
+    @property
     def last_release(self) -> int:
         """Counter of the last release that this party signed; 0 for none."""
-        return max((int(line["counter"]) for line in self._lines("release")), default=0)
+        return max(self.releases, default=0)
 
     def sign_release(self, counter: int, digest: str) -> None:
         """Record one release before its signature leaves.
@@ -220,14 +226,44 @@ class Store:
         _append(self.ledger_path, ledger.append(lines[-1] if lines else None, entry).to_mapping())
 
     def run_path(self, run: str, name: str) -> Path:
-        """Return the path of a file of a run."""
-        if not run or set(run) & set("/\\.") or set(name) & set("/\\"):
-            raise Refused("a run's name may not be a path")
+        """Return the path of a file of a run.
+
+        Raises
+        ------
+        Refused
+            If a name could lead elsewhere; see `shared.jobs.check_run_name`.
+        """
+        check_run_name(run)
+        if set(name) & set("/\\"):
+            raise Refused("the name of a run's file may not be a path")
         return self.home / "runs" / run / name
 
+    def _fresh_path(self, run: str, name: str) -> Path:
+        """Return the path of a file to write: what a run left is never written again.
+
+        Signed releases rest on it, and the coordinator chooses the names of runs.
+        """
+        path = self.run_path(run, name)
+        try:
+            there = path.exists()
+        except OSError:  # whoever writes says what is wrong
+            there = False
+        if there:
+            raise Refused(
+                f"run {run} has left {name} here already; what a run leaves is never replaced",
+                hint="a run's name is used once: start a new run",
+            )
+        return path
+
     def save_value(self, run: str, name: str, value: Any) -> Path:
-        """Write a JSON value of a run, whole or not at all."""
-        path = self.run_path(run, f"{name}.json")
+        """Write a JSON value of a run, whole or not at all, and once.
+
+        Raises
+        ------
+        Refused
+            If the run has left it already.
+        """
+        path = self._fresh_path(run, f"{name}.json")
         write_atomic(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
         return path
 
@@ -248,8 +284,8 @@ class Store:
             raise EnvironmentFault(f"{path} is not JSON", hint="start a new run") from error
 
     def save_array(self, run: str, name: str, array: NDArray[Any]) -> None:
-        """Write an array of a run, whole or not at all."""
-        with atomic_file(self.run_path(run, f"{name}.npy")) as stream:
+        """Write an array of a run, whole or not at all, and once; see `save_value`."""
+        with atomic_file(self._fresh_path(run, f"{name}.npy")) as stream:
             np.save(stream, array, allow_pickle=False)
 
     def load_array(self, run: str, name: str) -> NDArray[Any]:

@@ -4,9 +4,10 @@
 
 The launcher and the compose file start the same SuperLink, relay and nodes. Their commands are
 compared word by word: addresses are those of the containers, everything else must be equal. Then
-the promises: nobody else mounts a party's volume, parties meet the coordinator, the relay and the
-limit service and never each other, only the limit service is published, and no container may do
-more than it must. Prints every finding; exits with 1 if there is one.
+the promises: nobody else mounts a party's volume, `setup` alone the one with the CA's key, parties
+meet the coordinator, the relay and the limit service and never each other, only the limit service
+is published, and no container may do more than it must. Prints every finding; exits with 1 if there
+is one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from clients.keys import AUTHORITY
 from server.deployment import HOST, RELAY, SUPERLINK, Deployment, Service
 from server.flower_engine import _Plan, _services
 from shared.config import Federation, Member
@@ -107,8 +109,9 @@ def _environment(services: Compose, parties: list[str], dockerfile: str) -> Iter
 
 
 def _volumes(services: Compose, parties: list[str]) -> Iterator[str]:
-    private = {*parties, "coordinator"}
+    private = {*parties, "coordinator", "authority"}
     allowed = {name: {name, f"{name}-feed", "setup"} for name in parties}
+    allowed["authority"] = {"setup"}
     allowed["coordinator"] = {"setup", SUPERLINK, RELAY, "register", "train"}
     for name, one in services.items():
         for mount in one.get("volumes", []):
@@ -119,6 +122,10 @@ def _volumes(services: Compose, parties: list[str]) -> Iterator[str]:
                 yield f"{name}: mounts {source} of the host"
             if target == str(BASE) and name != "setup" and mode != ["ro"]:
                 yield f"{name}: may write the agreement"
+
+    mounts = services.get("setup", {}).get("volumes", [])
+    if f"authority:{BASE / AUTHORITY}" not in mounts:
+        yield f"setup: the CA's key needs a volume of its own at {BASE / AUTHORITY}"
 
 
 def _networks(compose: Compose, parties: list[str]) -> Iterator[str]:

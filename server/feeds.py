@@ -13,13 +13,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from server.shelf import Index, InUse, Shelf
 from shared.config import Federation
 from shared.edge.files import write_atomic
 from shared.errors import EnvironmentFault, FeedRefused
-from shared.feed import FeedHeader, open_feed, refuse
+from shared.feed import FeedHeader, open_feed, open_header, refuse
 from shared.instants import later
 from shared.release import Manifest
 
@@ -29,6 +29,14 @@ KEPT: Final = 4
 
 _NEWEST = "newest.json"
 _NAME = re.compile(r"[a-z0-9]+-[0-9]{4,12}")
+
+
+class _Terms(TypedDict):
+    """What the checks of a feed compare with, beside the federation file."""
+
+    newest: str | None
+    made: str | None
+    release: Manifest | None
 
 
 class Feeds:
@@ -76,6 +84,30 @@ class Feeds:
             digest = release.digest() if release else ""
             self._shelf = Shelf(release, in_use, refused, digest)
 
+    def check_header(self, first: bytes, now: str, *, party: str) -> FeedHeader:
+        """Check what a feed's first line tells, so that nobody is read who was not let in.
+
+        Parameters
+        ----------
+        first : bytes
+            Without its newline.
+        now : str
+            Instant.
+        party : str
+            Whose it must be.
+
+        Raises
+        ------
+        FeedRefused
+            By the name of the check.
+        """
+        # Not under the lock: it is held for as long as another feed is read, and `accept` checks
+        # all of this again.
+        terms = self._terms(_peek(first), self._newest())
+        header = open_header(first, self._federation, now=now, party=party, **terms)
+        _check_name(header)
+        return header
+
     def accept(
         self, raw: bytes, now: str, *, party: str | None = None, keep: bool = True
     ) -> tuple[FeedHeader, bool]:
@@ -107,31 +139,26 @@ class Feeds:
         claimed = _peek(raw)
         with self._lock:
             newest = self._newest()
-            as_of, made = newest.get(claimed) or self._dates_in_use(*claimed)
-            release = self._shelf.release
-            if release is not None and release.name != claimed[1]:
-                release = None
-            feed = open_feed(
-                raw,
-                self._federation,
-                now=now,
-                newest=as_of,
-                made=made,
-                release=release,
-                party=party,
-            )
-            header = feed.header
-            if not _NAME.fullmatch(header.release):
-                refuse("release", f"{header.release!r} is no name of a release", party=header.party)
+            terms = self._terms(claimed, newest)
+            header = open_feed(raw, self._federation, now=now, party=party, **terms).header
+            _check_name(header)
             if keep:
                 self._keep(header, raw, newest)
-            if release is not None:
+            if terms["release"] is not None:
                 one = InUse(header, Index(raw.partition(b"\n")[2]))
                 shelf = self._shelf
                 refused = {who: why for who, why in shelf.refused.items() if who != header.party}
                 in_use = {**shelf.in_use, header.party: one}
                 self._shelf = replace(shelf, in_use=in_use, refused=refused)
-        return header, as_of is None
+        return header, terms["newest"] is None
+
+    def _terms(
+        self, claimed: tuple[str, str], newest: Mapping[tuple[str, str], tuple[str, str]]
+    ) -> _Terms:
+        shelf = self._shelf
+        as_of, made = newest.get(claimed) or _dates_in_use(shelf, *claimed)
+        serves = shelf.release is not None and shelf.release.name == claimed[1]
+        return _Terms(newest=as_of, made=made, release=shelf.release if serves else None)
 
     def _kept(self, party: str, release: Manifest | None, now: str) -> InUse | None:
         """Read a kept feed, and check it again against the release."""
@@ -152,10 +179,11 @@ class Feeds:
     def _keep(
         self, header: FeedHeader, raw: bytes, newest: Mapping[tuple[str, str], tuple[str, str]]
     ) -> None:
-        write_atomic(self._path(header.party, header.release), raw)
         ours = {**newest, (header.party, header.release): (header.as_of, header.created)}
         rows = [[*key, *value] for key, value in sorted(ours.items())]
+        # The dates first: whatever happens in between, no feed older than this one comes in.
         write_atomic(self._folder / _NEWEST, json.dumps(rows).encode())
+        write_atomic(self._path(header.party, header.release), raw)
         champion = self._shelf.release.name if self._shelf.release else ""
         kept = sorted(self._path(header.party, header.release).parent.glob("*.feed"), key=_counter)
         others = [path for path in kept if path.stem not in {champion, header.release}]
@@ -176,15 +204,21 @@ class Feeds:
             hint = "remove it, and have every party publish again"
             raise EnvironmentFault(f"{path} is malformed", hint=hint) from error
 
-    def _dates_in_use(self, party: str, release: str) -> tuple[str | None, str | None]:
-        """Return as-of date and instant of the feed in use, where the file of dates is gone."""
-        feed = self._shelf.in_use.get(party)
-        if feed is None or feed.header.release != release:
-            return (None, None)
-        return (feed.header.as_of, feed.header.created)
-
     def _path(self, party: str, release: str) -> Path:
         return self._folder / party / f"{release}.feed"
+
+
+def _dates_in_use(shelf: Shelf, party: str, release: str) -> tuple[str | None, str | None]:
+    """Return as-of date and instant of the feed in use, where the file of dates is gone."""
+    feed = shelf.in_use.get(party)
+    if feed is None or feed.header.release != release:
+        return (None, None)
+    return (feed.header.as_of, feed.header.created)
+
+
+def _check_name(header: FeedHeader) -> None:
+    if not _NAME.fullmatch(header.release):
+        refuse("release", f"{header.release!r} is no name of a release", party=header.party)
 
 
 def _peek(raw: bytes) -> tuple[str, str]:

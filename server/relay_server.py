@@ -37,6 +37,21 @@ class PatientProtocol(WebSocketsSansIOProtocol):
         """Let `send` go on."""
         self.writable.set()
 
+    def handle_ping(self) -> None:
+        """Answer a ping; cut off whoever sends pings and takes no answers.
+
+        uvicorn writes each answer whether it is read or not, and no `send` waits for it.
+        """
+        if not self.writable.is_set():
+            self.transport.abort()
+            return
+        super().handle_ping()
+
+    def keepalive_timeout(self) -> None:
+        """Cut off a member that answers no ping: closing would wait until it has read all."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Let whoever waits to write find out that nobody reads any more."""
         super().connection_lost(exc)

@@ -25,7 +25,7 @@ from shared.errors import (
     RunFailed,
     codes,
 )
-from shared.jobs import COORDINATOR
+from shared.jobs import COORDINATOR, check_run_name
 
 
 class RunFiles:
@@ -109,7 +109,14 @@ def coordinator_home(federation: Federation, federation_path: Path) -> Path:
 
 
 def run_folder(home: Path, run: str) -> Path:
-    """Return the folder of a run at the coordinator."""
+    """Return the folder of a run at the coordinator.
+
+    Raises
+    ------
+    Refused
+        If the name could be a path; see `shared.jobs.check_run_name`.
+    """
+    check_run_name(run)
     return home / "runs" / run
 
 

@@ -71,7 +71,7 @@ def _line(details: dict[str, Any]) -> str:
     return f"{details['name']:<8} {parties}  {told:<38} {cost}"
 
 
-def summary(outcome: dict[str, Any], federation: Federation) -> dict[str, Any]:
+def summary(outcome: dict[str, Any], federation: Federation, folder: Path) -> dict[str, Any]:
     """Return the result of a run as `--format json` prints it.
 
     Parameters
@@ -79,12 +79,17 @@ def summary(outcome: dict[str, Any], federation: Federation) -> dict[str, Any]:
     outcome : dict
         From `server.phases.run_phases`.
     federation : Federation
+    folder : Path
+        Of the federation file. The card's path is that of the builder's file below it, and empty
+        where the builder works on another machine: no party says where it keeps its files.
 
     Returns
     -------
     dict
     """
     builder = federation.builder
+    home = folder.absolute() / (federation.parties[builder].home or builder)
+    card = home / "runs" / outcome["run"] / "card.json"
     fitted, scored = outcome["moments"][builder], outcome["score"][builder]
     costs = {phase: outcome[phase] for phase in PHASES}
     holders = federation.holders
@@ -99,7 +104,7 @@ def summary(outcome: dict[str, Any], federation: Federation) -> dict[str, Any]:
         },
         "card": {
             "digest": fitted["card"],
-            "path": metrics.pop("card_path"),
+            "path": str(card) if card.is_file() else "",
             "columns": fitted["columns"],
             "points_kept": fitted["points_kept"],
             "explained": fitted["explained"],
@@ -160,7 +165,7 @@ def table(result: dict[str, Any]) -> None:
     phases = ("align", "moments", "fit", "score", "release")
     spent = "  ".join(f"{phase} {seconds[phase]:.1f} s" for phase in phases)
     _OUT.print(f"{spent} (fit is part of moments)")
-    _OUT.print(f"card: {result['card']['path']}")
+    _OUT.print(f"card: {result['card']['path'] or 'kept by ' + result['builder']}")
     release = result["release"]
     signed = ", ".join(release["signatures"])
     _OUT.print(f"release: {release['name']} ({release['digest'][:12]}), signed by {signed}")

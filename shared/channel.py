@@ -21,6 +21,15 @@ ABORT = "abort"
 _MAX_NAME = 255
 
 
+def printable(text: str, most: int = 400) -> str:
+    """Return what somebody else wrote as it may stand in a message: short, and on one line.
+
+    A terminal obeys escape sequences and marks of direction; whoever sent them could write over
+    what stands beside.
+    """
+    return "".join(mark if mark.isprintable() else "?" for mark in text[:most])
+
+
 class Channel(Protocol):
     """What a protocol may do with the world outside."""
 
@@ -194,9 +203,8 @@ class QueueChannel:
         if frame.recipient != self.me or frame.sender not in self.peers:
             raise BadPeer(f"a frame from {frame.sender!r} to {frame.recipient!r} came to {self.me}")
         if frame.tag in {ABORT, self._scope + ABORT}:
-            raise PartyLost(
-                f"stopped: {frame.payload[:400].decode(errors='replace')}", party=frame.sender
-            )
+            why = printable(frame.payload[:1600].decode(errors="replace"))
+            raise PartyLost(f"stopped: {why}", party=frame.sender)
         self.traffic.received[frame.sender] += len(frame.payload)
         self._waiting[frame.sender, frame.tag].append(frame.payload)
 

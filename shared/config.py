@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +17,9 @@ from shared.identity import Roster
 from shared.settings import Origin, Reader, overlay, setting
 
 _HEX = frozenset("0123456789abcdef")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RESERVED = frozenset({"coordinator", "limits", "releases", "ca"})
+"""Folders beside those of the parties, and roles: a party's folder has its name."""
 _FINGERPRINT_LENGTH = 64
 
 
@@ -232,6 +236,14 @@ class Federation:
         reader.check(
             not result.ca or _is_digest(result.ca), "ca", "must be 64 hex digits", result.ca
         )
+        for name in parties:
+            reader.check(
+                bool(_NAME.fullmatch(name)) and name.lower() not in _RESERVED,
+                "parties",
+                "a name must be 1 to 64 letters, digits, '-' and '_', start with a letter or "
+                f"digit, and not be {', '.join(sorted(_RESERVED))}",
+                name,
+            )
         for name, member in {**parties, "coordinator": result.coordinator}.items():
             pin, node = member.fingerprint, member.node
             reader.check(_is_digest(pin), f"{name}.fingerprint", "must be 64 hex digits", pin)

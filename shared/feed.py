@@ -27,7 +27,15 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from shared.config import Federation
 from shared.contract import normalise_id
 from shared.errors import BadPeer, FeedRefused, UsageError
-from shared.feed_lines import MAX_POINTS, FeedRow, FeedRows, check_lines, check_tails, line_of
+from shared.feed_lines import (
+    LINE_BYTES,
+    MAX_POINTS,
+    FeedRow,
+    FeedRows,
+    check_lines,
+    check_tails,
+    line_of,
+)
 from shared.identity import Identity
 from shared.instants import DAY, days_of, later, seconds_of, start_of
 from shared.release import Manifest
@@ -39,6 +47,7 @@ __all__ = [
     "FeedRow",
     "FeedRows",
     "open_feed",
+    "open_header",
     "pack_feed",
     "pseudonym",
     "pseudonyms",
@@ -47,7 +56,10 @@ __all__ = [
 
 SCHEMA = 1
 _PURPOSE = "feed"
-_MAX_HEADER = 4096
+MAX_HEADER = 4096
+"""Longest first line."""
+HEADER_RULE = f"its first line must be its header, of at most {MAX_HEADER} bytes"
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LABEL = b"confide/pseudonym/1|"
 
@@ -84,6 +96,11 @@ class FeedHeader:
     customers: int
     body: str
     schema: int = SCHEMA
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that its body has at most."""
+        return self.customers * LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +257,11 @@ def open_feed(
         `clock`, `expiry`, `as-of`.
     """
     first, newline, body = raw.partition(b"\n")
-    if not newline or len(first) > _MAX_HEADER:
-        refuse("form", f"its first line must be its header, of at most {_MAX_HEADER} bytes")
-    header = _open_header(first, federation, party)
-    _check_release(header, federation, release)
-    _check_dates(header, federation, now)
-    _check_order(header, newest, made)
-    if header.customers > federation.protocol.max_ids:
-        refuse("form", f"it has {header.customers} customers; the federation allows fewer")
+    if not newline:
+        refuse("form", HEADER_RULE)
+    header = open_header(
+        first, federation, now=now, newest=newest, made=made, release=release, party=party
+    )
     if hashlib.sha256(body).hexdigest() != header.body:
         refuse("form", "its lines are not those that were signed", party=header.party)
     try:
@@ -259,7 +273,45 @@ def open_feed(
     return Feed(header, FeedRows(body, ends))
 
 
-def _open_header(first: bytes, federation: Federation, party: str | None) -> FeedHeader:
+def open_header(
+    first: bytes,
+    federation: Federation,
+    *,
+    now: str,
+    newest: str | None = None,
+    made: str | None = None,
+    release: Manifest | None = None,
+    party: str | None = None,
+) -> FeedHeader:
+    """Check all of a feed that its first line can tell, before the rest is read.
+
+    The first line is signed and holds the digest of the rest, so who sends a feed that does not
+    count has sent one line. `open_feed` checks the same and the rest.
+
+    Parameters
+    ----------
+    first : bytes
+        The first line, without its newline.
+    federation, now, newest, made, release, party
+        As of `open_feed`.
+
+    Raises
+    ------
+    FeedRefused
+        As `open_feed`.
+    """
+    if len(first) > MAX_HEADER:
+        refuse("form", HEADER_RULE)
+    header = _signed_header(first, federation, party)
+    _check_release(header, federation, release)
+    _check_dates(header, federation, now)
+    _check_order(header, newest, made)
+    if header.customers > federation.protocol.max_ids:
+        refuse("form", f"it has {header.customers} customers; the federation allows fewer")
+    return header
+
+
+def _signed_header(first: bytes, federation: Federation, party: str | None) -> FeedHeader:
     """Read the first line; check whose it is, and that its party signed it."""
     try:
         value = json.loads(first)

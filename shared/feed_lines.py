@@ -27,11 +27,12 @@ MAX_POINTS = 10_000
 
 _PSEUDONYM = 64  # hex digits
 _HEAD = 2  # '["' before a pseudonym
+_CODE = 100  # bytes of a reason's code
 _CHUNK = 65_536  # lines whose pseudonyms are looked at together: memory stays flat
 _IS_DIGIT = np.isin(np.arange(256), list(b"0123456789abcdef"))
 _WHOLE = re.compile(rb"0|-?[1-9][0-9]{0,5}")
 # One text for one content: a code has no character that JSON would escape, a number no zero ahead.
-_ONE_REASON = rb'\["([ !#-\[\]-~\x80-\xff]{1,100})",([1-9][0-9]{0,5})\]'
+_ONE_REASON = rb'\["([ !#-\[\]-~\x80-\xff]{1,%d})",([1-9][0-9]{0,5})\]' % _CODE
 _REASON = re.compile(_ONE_REASON)
 _REASONS = re.compile(rb"\[(?:%b(?:,%b){0,%d})?\]\]" % (_ONE_REASON, _ONE_REASON, MOST_REASONS - 1))
 
@@ -99,6 +100,11 @@ def line_of(row: FeedRow) -> str:
     """Return a customer's line."""
     reasons = ",".join(f'["{code}",{cost}]' for code, cost in row.reasons)
     return f'["{row.pseudonym}",{row.points},[{reasons}]]\n'
+
+
+_DEAREST = (("x" * _CODE, MAX_POINTS),) * MOST_REASONS
+LINE_BYTES = len(line_of(FeedRow("0" * _PSEUDONYM, -MAX_POINTS, _DEAREST)))
+"""No line is longer."""
 
 
 def check_lines(body: bytes, customers: int) -> tuple[set[bytes], NDArray[np.int64]]:

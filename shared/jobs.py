@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from shared.config import Federation
+from shared.errors import Refused
 from shared.protocols.align import AlignJob
 from shared.protocols.products import ProductJob
 from shared.protocols.score import ScoreJob
@@ -16,6 +18,21 @@ PHASES = ("align", "moments", "score", "release")
 
 # Below this many customers to evaluate on, a score bin would break its floor.
 _MIN_ALONE_BINS = 4
+_RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check_run_name(run: str) -> None:
+    """Refuse a run's name that could be a path: folders and logs are named after it.
+
+    Whoever reaches Flower's control interface, or is the coordinator, chooses it.
+
+    Raises
+    ------
+    Refused
+        If it is not 1 to 64 letters, digits, ``-`` and ``_``.
+    """
+    if not _RUN_NAME.fullmatch(run):
+        raise Refused("a run's name must be 1 to 64 letters, digits, '-' and '_': it is no path")
 
 
 @dataclass(frozen=True, slots=True)

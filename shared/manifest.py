@@ -128,7 +128,7 @@ class Manifest:
             problem = str(error)
         except KeyError as error:
             problem = f"{error.args[0]} is missing"
-        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
             problem = str(error)
         if problem:
             refuse("form", problem)

@@ -13,19 +13,17 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
 from server.api import problems, schemas, views
 from server.api.service import LimitService
+from server.api.upload import Upload
 from server.limits.tables import LARGEST_MINOR
 from shared.errors import ConfideError, FeedRefused
 
 MAX_FEED_BYTES: Final = 512 << 20
 """Longest feed that is taken: about four million customers."""
 UPLOADS: Final = 2
-"""Feeds that are taken in at a time: what bounds their memory."""
-UPLOAD_S: Final = 300.0
-"""Seconds that a feed may take to arrive."""
+"""Feeds that are taken in at a time, each of another party: what bounds their memory."""
 
 _PROBLEM: Final[dict[str, Any]] = {"model": schemas.ProblemShape}
 Pseudonym = Annotated[
@@ -160,6 +158,7 @@ def _model(app: FastAPI, service: LimitService) -> None:
 
 def _feeds(app: FastAPI, service: LimitService, max_feed_bytes: int) -> None:
     uploads = asyncio.Semaphore(UPLOADS)
+    turns = {party: asyncio.Lock() for party in service.federation.parties}
 
     @app.get("/v1/feeds", response_model=schemas.Feeds, responses=_answers(), tags=["feeds"])
     async def feeds() -> Response:
@@ -172,7 +171,7 @@ def _feeds(app: FastAPI, service: LimitService, max_feed_bytes: int) -> None:
         "/v1/feeds/{party}",
         response_model=schemas.Accepted,
         status_code=200,
-        responses={201: {"model": schemas.Accepted}, **_answers(403, 408, 413, 503)},
+        responses={201: {"model": schemas.Accepted}, **_answers(400, 403, 408, 413, 503)},
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -190,8 +189,13 @@ def _feeds(app: FastAPI, service: LimitService, max_feed_bytes: int) -> None:
         await _current(service)
         if party not in service.federation.parties:
             raise FeedRefused("no party of that name is in the federation file", check="party")
-        async with uploads:
-            raw = await _body(request, max_feed_bytes)
+        upload = Upload(request, max_feed_bytes)
+        claimed = await run_in_threadpool(
+            service.feeds.check_header, await upload.first_line(), service.clock(), party=party
+        )
+        # From here on it is the party's own line, signed: nobody else can hold a place.
+        async with turns[party], uploads:
+            raw = await upload.whole(claimed.most_bytes)
             header, first = await run_in_threadpool(
                 service.feeds.accept, raw, service.clock(), party=party
             )
@@ -205,28 +209,3 @@ def _feeds(app: FastAPI, service: LimitService, max_feed_bytes: int) -> None:
             "in_use": shelf.release is not None and shelf.release.name == header.release,
         }
         return JSONResponse(answer, status_code=201 if first else 200)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """Read a body, and stop as soon as it is longer, or takes longer, than allowed.
-
-    Raises
-    ------
-    HTTPException
-        408 or 413.
-    """
-    too_long = HTTPException(413, f"a feed may have at most {most:,} bytes")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
-        raise too_long
-    parts, total = [], 0
-    try:
-        async with asyncio.timeout(UPLOAD_S):
-            async for part in request.stream():
-                total += len(part)
-                if total > most:
-                    raise too_long
-                parts.append(part)
-    except TimeoutError as error:
-        raise HTTPException(408, "the feed did not arrive in time") from error
-    return b"".join(parts)

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import (
     ConfideError,
@@ -86,6 +87,30 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _defect)
+
+
+class Quiet:
+    """Keep defects from the server around an application: it would log their text.
+
+    Starlette answers a defect through `_defect`, which has logged what may be told, and then raises
+    it again; the server's traceback would hold the exception's text, and with it customers' data.
+
+    Parameters
+    ----------
+    app : ASGI application
+        With `install`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            if scope["type"] != "http":
+                raise
 
 
 async def _confide(_: Request, error: Exception) -> Problem:

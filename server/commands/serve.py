@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,8 @@ from shared.edge.files import exclusive
 from shared.errors import EnvironmentFault, Refused, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastapi import FastAPI
 
 _BACKLOG = 2048
@@ -124,8 +127,10 @@ def _run(app: FastAPI, listener: socket.socket, certificate: Path | None, key: P
     import uvicorn  # noqa: PLC0415 - as FastAPI
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    from server.api.problems import Quiet  # noqa: PLC0415 - as FastAPI
+
     config = uvicorn.Config(
-        app,
+        Quiet(app),
         access_log=False,  # addresses hold pseudonyms
         log_config=None,
         log_level="warning",
@@ -133,6 +138,7 @@ def _run(app: FastAPI, listener: socket.socket, certificate: Path | None, key: P
         timeout_graceful_shutdown=5,
         ssl_certfile=certificate,
         ssl_keyfile=str(key) if key else None,
+        ssl_context_factory=_newest_tls if certificate else None,
     )
     server = uvicorn.Server(config)
 
@@ -143,3 +149,10 @@ def _run(app: FastAPI, listener: socket.socket, certificate: Path | None, key: P
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     server.run(sockets=[listener])
+
+
+def _newest_tls(_: object, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Speak TLS 1.3 alone, as everything else of a federation does."""
+    context = default()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context

@@ -125,4 +125,4 @@ def run_training(
     release = unpack_release(outcome["release"][agreed.builder]["release"])
     registry = Registry(federation_path.parent / FOLDER)
     registry.take(release, agreed, utc_now(), contract=outcome["contract"])
-    return screen.summary(outcome, agreed)
+    return screen.summary(outcome, agreed, federation_path.parent)

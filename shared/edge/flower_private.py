@@ -1,4 +1,4 @@
-"""Where confide changes what Flower does not publish: waits, and which bundles a node takes.
+"""Where confide changes what Flower does not publish: waits, and which bundles are taken.
 
 Every change is one replaced name in one of Flower's modules, made before that module runs. A test
 of the contract (`tests/unit/test_flower_contract.py`) says when a new version of Flower breaks one;
@@ -19,6 +19,8 @@ from shared.errors import Refused
 NODE = "flwr.supernode.start_client_internal"
 CLIENT_APP = "flwr.supernode.runtime.run_clientapp"
 GRID = "flwr.superlink.grid.http_grid"
+CONTROL = "flwr.superlink.servicer.control.control_handlers"
+ERRORS = "flwr.supercore.error"
 
 POLL_S = 0.2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.5
@@ -42,11 +44,15 @@ def check_bundle(content: bytes) -> None:
     ------
     Refused
     """
-    if hashlib.sha256(content).hexdigest() != digest():
+    if not _is_ours(content):
         raise Refused(
             "the coordinator sent another app than confide's; nothing of it was run",
             hint="all members must have the same version of confide",
         )
+
+
+def _is_ours(content: bytes) -> bool:
+    return hashlib.sha256(content).hexdigest() == digest()
 
 
 def prepare_node() -> None:
@@ -67,8 +73,27 @@ def prepare_node() -> None:
 
 
 def prepare_coordinator() -> None:
-    """Make the coordinator's app look for the parts of a reply at once, not after a second."""
+    """Make a SuperLink take no bundle but confide's, and its app look for replies at once.
+
+    Flower's control interface has no authentication: without this, whoever reaches it has any
+    program run at the coordinator, with the coordinator's keys.
+    """
     _hurry(_replaceable(GRID, "pull_objects"), "pull_objects")
+    control = _replaceable(CONTROL, "get_fab_config")
+    refusal = _replaceable(ERRORS, "FlowerError", "ApiErrorCode")
+    read = control.get_fab_config
+
+    def checked(content: bytes) -> Any:
+        # Flower reads every bundle here - sent with the request, kept, or from its hub - before it
+        # keeps it or makes a run of it.
+        if not _is_ours(content):
+            why = "another app than confide's; nothing of it was run"
+            raise refusal.FlowerError(
+                refusal.ApiErrorCode.INVALID_APP_SPEC, why, public_details=why
+            )
+        return read(content)
+
+    control.get_fab_config = checked
 
 
 def _hurry(module: Any, name: str) -> None:

@@ -20,6 +20,11 @@ Floats = NDArray[np.float64]
 #: Names of the phases; a round has its number besides.
 SCALE_PHASE, ROUND_PHASE, EVALUATE_PHASE = "neural_scale", "neural", "neural_evaluate"
 
+# What is handed in. A party's journal knows an input by its kind and its model, so the kind of a
+# round must not say which round: the same weights sent again as another one are the same model.
+_KINDS = {SCALE_PHASE: "inputs", EVALUATE_PHASE: "metrics"}
+_UPDATE = "update"
+
 #: Most customers of one party in one sum, and the largest absolute value of an element.
 MAX_EXAMPLES = 1 << 22
 MAX_VALUE = 1 << 11
@@ -43,7 +48,7 @@ def mean_job(
     ----------
     run : str
     label : str
-        What distinguishes it from the run's other sums; also its kind.
+        What distinguishes it from the run's other sums: the phase. It says the kind besides.
     cohort : iterable of str
         At least 3 parties.
     coordinator : str
@@ -64,7 +69,7 @@ def mean_job(
         cohort=tuple(sorted(cohort)),
         opener=coordinator,
         coordinator=coordinator,
-        kind=label.partition("/")[0],
+        kind=_KINDS.get(label, _UPDATE),
         model=model,
         bits=64,
         length=length + 1,

@@ -32,7 +32,9 @@ _PLAIN: Mapping[str, type] = {
     "cp": float,
     "explained": float,
 }
-_MEAN_DIGITS = 3  # as fine as the errors; coarser than the counts behind it
+# As fine as the errors, and no blur: with `rows` and whole points, the mean of a line of two bins
+# gives their counts (docs/threat-model.md).
+_MEAN_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Line:
         Standard error of each threshold's coefficient, in points.
     mean : float
         Mean points over the customers behind the moments, to three digits: what the reasons are
-        measured below, and what stands in for a holder that is missing.
+        measured below, and what stands in for a holder that is missing. Whoever can read the card
+        can work out counts of bins from it.
     """
 
     owner: str

@@ -133,6 +133,7 @@ def check_linear_programme(scene, contract, count, *, enough):
     assert (attack - baseline).max() <= BAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contract", CASES)
 def test_both_attacks_succeed_when_the_floors_are_off(scenes, contract):
     scene = scenes(contract, 2_400, **OFF)

@@ -38,7 +38,7 @@ SCORECARD_KEYS = {
     "bars",
 }
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def run_script(name, tmp_path, *words):

@@ -8,9 +8,11 @@ import socket
 import ssl
 import threading
 import time
+from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -295,15 +297,62 @@ def it(message, context):
 }
 
 
+#: A SuperLink as Flower makes it, which takes every app.
+UNCHECKED = """
+from shared.edge import flower_private
+flower_private.prepare_coordinator = lambda: None
+from server.superlink import main
+main()
+"""
+
+
+@pytest.fixture
+def foreign(monkeypatch):
+    """Let `Control.start` send another app than confide's."""
+    content, _ = build_fab_from_files({name: text.encode() for name, text in FOREIGN.items()})
+    with monkeypatch.context() as patch:
+        patch.setattr(flower_control.bundle, "bundle", lambda: content)
+        patch.setattr(flower_control.bundle, "digest", lambda: sha256(content).hexdigest())
+        yield patch
+
+
+def test_a_superlink_takes_no_other_app_than_confides_whoever_sends_it(tmp_path, foreign):
+    """The control interface has no authentication: whoever reaches it asks for a run."""
+    path = build(tmp_path / "federation", customers=300)
+    mark = tmp_path / "mark"
+    mark.mkdir()
+    federation, _ = load_federation(path)
+    plan = flower_engine._Plan(
+        federation, path, "foreign", path.parent / "coordinator", "scorecard"
+    )
+    ports = free_ports(2 + len(HOLDERS))
+    with deployed({}, print) as fleet:
+        fleet.start(flower_engine._services(plan, ports, "", fleet.memory / "superlink.db")[:1])
+        with flower_engine._control(f"{HOST}:{ports[0]}", plan.home) as control:
+            assert wait_for(control.reachable, 90, fleet)
+            with pytest.raises(EnvironmentFault, match="another app than confide's"):
+                control.start({"mark": str(mark)})
+            client, api = control._client, flower_control.api
+            kept = flower_control.Fab(hash_str=flower_control.bundle.digest())
+            by_name = api.StartRunRequest(app_spec="@foreign/foreign", fab=kept)
+            with pytest.raises(httpx.HTTPStatusError):  # nor was it kept, to be started by name
+                client.StartRun(by_name)
+            assert not client.ListRuns(api.ListRunsRequest()).run_dict
+            foreign.undo()  # the control: confide's own app is taken, and runs
+            outside = plan.home.parent / "outside"
+            number = control.start({"federation": str(path), "run": "../../outside", "relay": "x"})
+            assert wait_for(lambda: control.status(number).ended, 60, fleet)
+            assert "it is no path" in control.log(number)
+    assert not outside.exists()
+    assert not list(mark.iterdir())
+
+
 @pytest.mark.slow
-def test_a_party_runs_no_other_app_than_confides_whoever_sends_it(tmp_path, monkeypatch):
-    """The control interface has no authentication: whoever reaches it starts an app."""
+def test_a_party_runs_no_other_app_than_confides_whoever_sends_it(tmp_path, foreign):
+    """A coordinator need not run confide's SuperLink; without its check it takes every app."""
     path = build(tmp_path / "federation")
     mark = tmp_path / "mark"
     mark.mkdir()
-    content, _ = build_fab_from_files({name: text.encode() for name, text in FOREIGN.items()})
-    monkeypatch.setattr(flower_control.bundle, "bundle", lambda: content)
-    monkeypatch.setattr(flower_control.bundle, "digest", lambda: sha256(content).hexdigest())
     federation, _ = load_federation(path)
     plan = flower_engine._Plan(
         federation, path, "foreign", path.parent / "coordinator", "scorecard"
@@ -313,7 +362,10 @@ def test_a_party_runs_no_other_app_than_confides_whoever_sends_it(tmp_path, monk
     logs = [plan.log(party) for party in HOLDERS]
     with deployed({}, print) as fleet:
         relay = f"wss://{HOST}:{ports[1]}"
-        fleet.start(flower_engine._services(plan, ports, relay, fleet.memory / "superlink.db"))
+        services = flower_engine._services(plan, ports, relay, fleet.memory / "superlink.db")
+        assert services[0].command[:2] == ("-m", "server.superlink")
+        unchecked = ("-c", UNCHECKED, *services[0].command[2:])
+        fleet.start([replace(services[0], command=unchecked), *services[1:]])
         with flower_engine._control(f"{HOST}:{ports[0]}", plan.home) as control:
             assert wait_for(control.reachable, 90, fleet)
             control.register(flower_engine._node_keys(plan))

@@ -64,6 +64,7 @@ def ended_well(run, path):
     assert_nothing_half_written(path.parent)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_relay_and_superlink_die_on_the_way(flower, federation):
     run = flower(federation)
     run.in_phase("align")

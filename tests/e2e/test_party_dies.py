@@ -53,7 +53,7 @@ def is_sound(path, *, killed=""):
         pytest.param("start", marks=pytest.mark.slow),
         "align",
         pytest.param("moments", marks=pytest.mark.slow),
-        "score",
+        pytest.param("score", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_party_is_named_and_the_others_stop(start, confide, federation, phase):
@@ -75,6 +75,7 @@ def test_a_killed_party_is_named_and_the_others_stop(start, confide, federation,
     works_again(confide, federation)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_every_process_and_the_folder_stays_usable(start, confide, federation):
     running = start("train", "-f", federation)
     running.said(THERE)
@@ -100,6 +101,7 @@ def test_when_the_command_itself_is_killed_the_parties_end_by_themselves(start, 
     is_sound(federation)
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_killed_party_end_with_it(start, federation):
     change(federation, workers=2)
     running = start("train", "-f", federation)

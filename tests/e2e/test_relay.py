@@ -243,6 +243,7 @@ def exchange_with_restarts(world, relay, *, messages=100, kills=(0.15, 0.45, 0.7
     return failures, early
 
 
+@pytest.mark.slow
 def test_a_relay_killed_in_the_middle_of_30_mb_loses_and_doubles_nothing(world, start):
     relay = start()
     failures, early = exchange_with_restarts(world, relay)
@@ -474,6 +475,7 @@ def test_a_session_ends_some_time_after_its_coordinator_has_left(world, start):
     assert relay.health() == {"status": "ok", "sessions": 0, "members": 0}
 
 
+@pytest.mark.slow
 def test_a_reader_that_does_not_read_does_not_fill_the_relay(world, relay):
     """100 MB to a member that never reads: the sender is held up, then the member is cut off."""
     coordinator = world.dial(relay.url, COORDINATOR)
@@ -490,6 +492,26 @@ def test_a_reader_that_does_not_read_does_not_fill_the_relay(world, relay):
     assert stalled > 5.0  # it was held up, so the relay had not read on
     assert relay.peak_mb - before < 16.0
     assert until_closed(bank).code == 0  # cut off
+    coordinator.close()
+
+
+def test_a_member_that_sends_pings_and_reads_no_answers_is_cut_off(world, relay):
+    coordinator = world.dial(relay.url, COORDINATOR)
+    sock = world.dial(relay.url, "bank")._sock
+    sock.settimeout(10.0)
+    ping = b"\x89\xfd" + bytes(4) + bytes(125)  # RFC 6455, 5.2: final, masked, of 125 bytes
+    before, sent = relay.peak_mb, []
+
+    def flood():
+        while sum(sent) < 40 << 20:
+            sock.sendall(ping * 500)
+            sent.append(500 * len(ping))
+
+    with pytest.raises(OSError, match=r"reset|[Bb]roken pipe|EOF"):
+        flood()
+    assert sum(sent) > 1 << 20  # answered for as long as the connection took the answers
+    assert relay.peak_mb - before < 8.0
+    sock.close()
     coordinator.close()
 
 

@@ -48,7 +48,7 @@ def test_json_holds_its_schema_and_flags_reach_every_party(confide, federation):
     data = result["data"]
     assert set(data["bytes"]["align"]) == set(data["peak_rss_mb"]) == set(HOLDERS)
     assert sorted(row["holder"] for row in data["worth"]) == sorted(HOLDERS)
-    assert Path(data["card"]["path"]).name == "card.json"
+    assert Path(data["card"]["path"]).is_file()
     assert len(cards(federation.parent)) == 1
     assert "align" in err
     plans = list(federation.parent.glob("*/runs/*/plans.json"))
@@ -113,6 +113,7 @@ def test_two_parties_need_their_word_and_the_ledger_keeps_it(confide, tmp_path):
     assert "own points, openly" in lines
 
 
+@pytest.mark.slow
 def test_other_bins_need_consent_the_second_time(confide, federation):
     assert confide("train", "-f", federation)[0] == 0
     status, _, err = confide("train", "-f", federation, "--set", "scorecard.thresholds=3")

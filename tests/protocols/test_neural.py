@@ -14,9 +14,11 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
+from clients import neural
 from clients.banks import same_features, split_customers
 from clients.datasets import embedded_contract, write_parties
 from clients.holdings import load_contract, load_holding
+from clients.party import Party
 from clients.setup import init_federation
 from clients.store import Store
 from clients.world import make_world
@@ -302,7 +304,25 @@ def test_an_update_of_one_model_is_summed_in_one_cohort_only(trained):
     by_model, by_values = input_digests(own, job)
     with pytest.raises(Refused, match="already revealed"):
         store.journal.reveal(job.digest, by_model, job.cohort)
+    # Nor by another number of the round: the weights that were sent are the same.
+    again = average.mean_job(
+        "other", "neural_2", job.cohort, "coordinator", model=job.model, length=job.length - 1
+    )
+    with pytest.raises(Refused, match="already revealed"):
+        store.journal.reveal(again.digest, input_digests(own, again)[0], again.cohort)
     store.journal.reveal(job.digest, by_values, job.cohort)  # the control: new values, no model
+
+
+@needs_torch
+@pytest.mark.parametrize("number", [0, -1, 2, 10**9])
+def test_a_round_that_was_not_agreed_on_is_refused(tmp_path, number):
+    path = build(tmp_path, customers=600, rounds=1)
+    party = Party.load(path, "north")
+    with pytest.raises(BadPeer, match=f"it asks for round {number} of 1") as caught:
+        neural.train_round(party, None, None, {"round": number})
+    assert caught.value.party == "coordinator"
+    with pytest.raises(BadPeer, match="scaling"):  # the control: the agreed one goes on
+        neural.train_round(party, None, None, {"round": 1})
 
 
 def model_of_first_round(path):
@@ -322,6 +342,32 @@ def test_a_training_that_diverges_is_refused_before_anything_of_it_leaves(tmp_pa
 
 
 # Without torch.
+
+
+@pytest.mark.parametrize("present", [1, 14])
+def test_a_feature_of_too_few_customers_is_refused_before_their_mean_leaves(
+    tmp_path, monkeypatch, present
+):
+    """Where no other bank has it, the opened mean is theirs alone."""
+    monkeypatch.setattr("clients.neural._check_torch", lambda: None)
+    path = build(tmp_path, customers=600, rounds=1)
+    names = [item.name for item in bank_contract()[0].features if not item.levels][:2]
+
+    def sparse(columns, count):
+        keep = np.arange(len(columns["ID"])) < count
+        kept = {name: np.where(keep, columns[name].astype(float), np.nan) for name in names}
+        return columns | kept
+
+    table = path.parent / "north" / "train.parquet"
+    edit(table, lambda columns: sparse(columns, present))
+    with pytest.raises(RunFailed, match=r"2 of \d+ features are there for 1 to 14") as caught:
+        train(path)
+    assert (caught.value.party, caught.value.reported) == ("north", "floor")
+    assert not any(name in str(caught.value) for name in names)
+    assert not (path.parent / "north" / "ledger.jsonl").exists()
+    # The control: exactly as many as the floor asks for, and none at all.
+    for count in (15, 0):
+        neural._check_present(np.array([count, 600.0]), LIGHT["rows"])
 
 
 def test_two_banks_are_refused_before_anything_is_exchanged(tmp_path):

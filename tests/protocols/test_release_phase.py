@@ -131,7 +131,7 @@ def test_the_manifest_states_card_worth_baselines_and_the_ledger_before_it(train
     manifest = load_release(path.parent / "bank" / "releases").manifest
     worth = {row["holder"]: row["shapley"] for row in outcome["moments"]["bank"]["worth"]}
     assert manifest.evaluation["auc"] == outcome["score"]["bank"]["auc"]
-    assert "card_path" not in manifest.evaluation
+    assert {"auc", "alone"} <= set(manifest.evaluation)
     for party, item in manifest.parties.items():
         lines = Store(path.parent / party).ledger()
         assert item.ledger_head == lines[item.ledger_lines - 1].digest
@@ -251,6 +251,35 @@ def test_a_counter_that_any_party_signed_is_never_given_again(again):
     path, release = again
     Store(path.parent / "bureau").journal.sign_release(41, "0" * 64)
     assert release()["bank"]["release"]["manifest"]["counter"] == 42
+
+
+def test_no_reply_says_where_a_party_keeps_its_files(trained):
+    path, outcome, _ = trained
+    said = json.dumps(outcome)
+    assert outcome["run"] in said  # the control
+    assert str(path.parent) not in said
+
+
+def test_a_party_that_joins_late_or_lost_its_journal_signs_what_the_others_go_on_with(again):
+    path, release = again
+    for party in HOLDERS[:-1]:
+        Store(path.parent / party).journal.sign_release(1500, "0" * 64)
+    late = path.parent / HOLDERS[-1]
+    shutil.rmtree(late / "releases")
+    (late / "journal.jsonl").unlink()
+    assert release()["bank"]["release"]["manifest"]["counter"] == 1501
+    (late / "journal.jsonl").unlink()  # now it keeps the newest release
+    assert release()["bank"]["release"]["manifest"]["counter"] == 1502
+
+
+def test_a_party_that_missed_the_end_of_a_release_signs_the_next(again):
+    """It signed the one that it does not keep: that is the parent."""
+    path, release = again
+    release()
+    shutil.rmtree(path.parent / "payments/releases/scorecard-0002")
+    third = release()["bank"]["release"]["manifest"]
+    second = load_release(path.parent / "bank/releases", "scorecard-0002").manifest
+    assert (third["counter"], third["parent"]) == (3, second.digest())
 
 
 def test_the_customers_and_their_consent_are_as_the_party_says(again):
@@ -397,6 +426,22 @@ DRAFTS = {
         None,
     ),
     "another parent": (lambda m: replace(m, parent="0" * 64), "counter", None),
+    "no parent": (lambda m: replace(m, parent=""), "counter", None),
+    "another parent after a gap": (
+        lambda m: replace(m, parent="0" * 64, counter=9, name="scorecard-0009"),
+        "counter",
+        None,
+    ),
+    "a counter that leaves no room for others": (
+        lambda m: replace(m, counter=1_000_000_000, name="scorecard-1000000000"),
+        "counter",
+        None,
+    ),
+    "a counter just too high": (
+        lambda m: replace(m, counter=100_002, name="scorecard-100002"),
+        "counter",
+        None,
+    ),
     "a longer life": (longer, "expiry", None),
     "a future date": (hours(1), "clock", None),
     "a past date": (hours(-1), "clock", None),
@@ -414,6 +459,59 @@ def test_no_party_signs_a_draft_with(what, again, monkeypatch):
         signed = journal(again[0].parent, holder, "release")
         if party is None or holder == party:
             assert [line["counter"] for line in signed] == [1]
+
+
+def lying(monkeypatch, party, **said):
+    """Let a party say other things of its releases than is true."""
+    state = publish._state
+
+    def lie(who):
+        return state(who) | (said if who.name == party else {})
+
+    monkeypatch.setattr(publish, "_state", lie)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"signed": 999_999_999},
+        {"signed": 1002},
+        {"signed": 2, "counter": 2, "parent": "0" * 64},
+        {"parent": "0" * 64},
+    ],
+)
+def test_a_party_that_invents_releases_is_named_and_counters_go_on_without_it(
+    again, monkeypatch, said
+):
+    path, release = again
+    with monkeypatch.context() as patch:
+        lying(patch, "ecommerce", **said)
+        refused(again, "counter", party="ecommerce")
+    for holder in HOLDERS:
+        assert [line["counter"] for line in journal(path.parent, holder, "release")] == [1]
+    assert release()["bank"]["release"]["manifest"]["counter"] == 2
+
+
+def test_a_counter_within_the_room_for_failed_attempts_is_taken(again, monkeypatch):
+    """The control: the neighbours inside the bounds, at the builder and at every party."""
+    _, release = again
+    with monkeypatch.context() as patch:
+        lying(patch, "ecommerce", signed=1001)
+        assert release()["bank"]["release"]["manifest"]["counter"] == 1002
+    top = 1002 + 100_000
+    drafted(monkeypatch, lambda m: replace(m, counter=top, name=f"scorecard-{top}"))
+    assert release()["bank"]["release"]["manifest"]["counter"] == top
+
+
+def test_a_run_that_is_played_again_cannot_replace_what_its_release_rests_on(again):
+    """The coordinator chooses a run's name, and asks for its phases."""
+    path, _ = again
+    kept = {file: file.read_bytes() for file in path.parent.glob("*/runs/first/*")}
+    assert kept
+    with pytest.raises(RunFailed, match="here already") as caught:
+        train(path, "first")
+    assert caught.value.reported == "refused"
+    assert {file: file.read_bytes() for file in kept} == kept
 
 
 def test_only_the_owner_can_tell_other_points_and_it_is_named(again, monkeypatch):

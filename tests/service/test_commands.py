@@ -164,8 +164,8 @@ def test_policy_of_a_jurisdiction_without_a_pack_is_refused(live, tmp_path):
 class Server:
     """`confide serve` in a process of its own."""
 
-    def __init__(self, kit, *options):
-        command = [sys.executable, "-m", "server.cli", "serve", "--federation", str(kit.path)]
+    def __init__(self, kit, *options, program=("-m", "server.cli")):
+        command = [sys.executable, *program, "serve", "--federation", str(kit.path)]
         self.process = subprocess.Popen(
             [*command, "--format", "json", *options],
             cwd=ROOT,
@@ -283,9 +283,36 @@ def test_service_over_tls(live, tmp_path):
         assert server.data["url"].startswith("https://")
         context = ssl.create_default_context(cafile=str(certificate))
         assert server.get("/health", context)[0] == 200
+        older = ssl.create_default_context(cafile=str(certificate))
+        older.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(ssl.SSLError):
+            server.get("/health", older)
+        assert server.get("/health", context)[0] == 200
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             server.get("/health")
         assert server.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.e2e
+def test_text_of_a_defect_stands_in_no_log(live):
+    program = (
+        "import sys\n"
+        "from server import cli\n"
+        "from server.api import views\n"
+        "def broken(*_): raise ValueError('customer ' + str(4710 + 1))\n"
+        "views.score_view = broken\n"
+        "sys.exit(cli.main())\n"
+    )
+    options = ("--port", "0", *with_feeds(live))
+    with Server(live, *options, program=("-c", program)) as server:
+        status, answer = server.get(f"/v1/customers/{name_of(2)}/score")
+        assert (status, answer["code"]) == (500, "internal")
+        assert server.stop(signal.SIGTERM) == 0
+        log = server.process.stderr.read().decode()
+    assert answer["instance"] in log
+    assert "ValueError" in log
+    assert "4711" not in log
+    assert "Traceback" not in log
 
 
 @pytest.mark.e2e

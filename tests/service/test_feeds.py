@@ -198,6 +198,28 @@ def test_full_disk_leaves_the_feed_before_in_use(kit, feeds, monkeypatch):
     assert feeds.shelf is before
 
 
+def test_crash_between_two_files_lets_no_older_feed_in(kit, feeds, monkeypatch):
+    feeds.accept(kit.feeds(as_of="2026-02-27")["bank"], NOW)
+    newest = kit.feeds(as_of="2026-03-02")["bank"]
+    write, calls = module.write_atomic, []
+
+    def crash(path, raw):
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(path, raw)
+
+    monkeypatch.setattr(module, "write_atomic", crash)
+    with pytest.raises(KeyboardInterrupt):
+        feeds.accept(newest, NOW)
+    monkeypatch.undo()
+    again = Feeds(kit.folder / "limits", kit.federation)
+    again.use(kit.manifest(), NOW)
+    assert refused(again, kit.feeds(as_of="2026-03-01")["bank"]) == "as-of"
+    again.accept(newest, NOW)
+    assert again.shelf.in_use["bank"].header.as_of == "2026-03-02"
+
+
 def test_only_a_few_releases_feeds_are_kept_and_the_champions_always(kit, feeds):
     for counter in range(1, KEPT + 5):
         feeds.accept(kit.feeds(manifest=kit.manifest(counter))["bank"], NOW)

@@ -10,8 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from server.api import app as module
-from server.api import schemas
+from server.api import problems, schemas, upload
 from server.api.service import LimitService, load_policy
+from shared.feed_lines import LINE_BYTES
 from tests.service.kit import NOW, name_of
 
 MEMBERS = {"type", "title", "status", "detail", "code", "instance"}
@@ -89,24 +90,140 @@ def test_too_long_a_feed_is_not_read(kit, start):
     assert problem(world.put("bank", b"x" * 1000), 403, "feed-refused")["check"] == "form"
 
 
-def test_feed_that_does_not_arrive_is_not_waited_for(kit, monkeypatch):
-    monkeypatch.setattr(module, "UPLOAD_S", 0.05)
+def service_of(kit):
+    kit.serve()
+    service = LimitService(kit.folder, kit.federation, *load_policy(None), lambda: NOW)
+    service.start()
+    return service
+
+
+async def put(app, party, parts):
+    """Put the parts that an asynchronous iterator gives; return status and answer."""
     sent = []
 
-    async def silent():
-        await asyncio.sleep(5)
+    async def receive():
+        async for part in parts:
+            return {"type": "http.request", "body": part, "more_body": True}
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def keep(message):
         sent.append(message)
 
-    kit.serve()
+    scope = {"type": "http", "method": "PUT", "path": f"/v1/feeds/{party}", "headers": []}
+    scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "app": None}
+    await app(scope, receive, keep)
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+@pytest.mark.parametrize(("limit", "first"), [("HEADER_S", False), ("UPLOAD_S", True)])
+def test_feed_that_does_not_arrive_is_not_waited_for(kit, monkeypatch, limit, first):
+    monkeypatch.setattr(upload, limit, 0.05)
+    line = kit.feeds()["bank"].partition(b"\n")[0] + b"\n"
+
+    async def silent():
+        if first:
+            yield line
+        await asyncio.sleep(5)
+
+    status, answer = asyncio.run(put(module.create_app(service_of(kit)), "bank", silent()))
+    assert (status, answer["code"]) == (408, "too-slow")
+
+
+def test_whoever_is_not_let_in_holds_no_place_and_is_not_read(kit):
+    """Slow bodies without a signature, far more than there are places, hold up no party."""
+    strange = b'{"header":{}}\n'
+    forged = kit.feeds()["bank"].replace(b'"customers":3', b'"customers":4').partition(b"\n")[0]
+    old = kit.feeds(as_of="2026-01-01")["bank"].partition(b"\n")[0]
+    read = []
+
+    async def slow(first):
+        yield first + b"\n"
+        for _ in range(50):
+            read.append(1)
+            yield b"x" * 65_536
+            await asyncio.sleep(0.1)
+
+    async def silent():
+        await asyncio.sleep(30)
+        yield b""
+
+    async def whole(raw):
+        yield raw
+
+    async def play():
+        app = module.create_app(service_of(kit))
+        waiting = [asyncio.ensure_future(put(app, "bank", silent())) for _ in range(5)]
+        answers = await asyncio.gather(
+            *(put(app, "bank", slow(one)) for one in (strange, forged, old) for _ in range(3))
+        )
+        async with asyncio.timeout(5):
+            good = await put(app, "bureau", whole(kit.feeds()["bureau"]))
+        for one in waiting:
+            one.cancel()
+        return answers, good
+
+    answers, good = asyncio.run(play())
+    assert good[0] == 201
+    assert read == []
+    assert [status for status, _ in answers] == [403] * 9
+    checks = [answer["check"] for _, answer in answers]
+    assert checks == ["form"] * 3 + ["signature"] * 3 + ["expiry"] * 3
+
+
+def test_one_party_that_is_slow_holds_one_place(kit):
+    raw = kit.feeds()["bank"]
+
+    async def slow():
+        yield raw[:-5]
+        await asyncio.sleep(30)
+
+    async def whole(raw):
+        yield raw
+
+    async def play():
+        app = module.create_app(service_of(kit))
+        waiting = [asyncio.ensure_future(put(app, "bank", slow())) for _ in range(module.UPLOADS)]
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(5):
+            good = await put(app, "bureau", whole(kit.feeds()["bureau"]))
+        for one in waiting:
+            one.cancel()
+        return good
+
+    assert asyncio.run(play())[0] == 201
+
+
+def test_no_more_is_read_than_the_signed_header_allows(kit):
+    raw, read = kit.feeds()["bank"], []
+
+    async def endless():
+        yield raw
+        while True:
+            read.append(4096)
+            yield b"x" * 4096
+
+    status, answer = asyncio.run(put(module.create_app(service_of(kit)), "bank", endless()))
+    assert (status, answer["check"]) == (403, "form")
+    assert "longer than its header allows" in answer["detail"]
+    assert sum(read) < 3 * LINE_BYTES + 2 * 4096  # of three customers
+
+
+def test_sender_that_goes_in_the_middle_is_no_defect(kit, caplog):
+    gone = {"type": "http.disconnect"}
+    raw, sent = kit.feeds()["bank"], []
+    messages = [{"type": "http.request", "body": raw[:-5], "more_body": True}, gone]
+
+    async def receive():
+        return messages.pop(0) if messages else gone
+
+    async def keep(message):
+        sent.append(message)
+
     scope = {"type": "http", "method": "PUT", "path": "/v1/feeds/bank", "headers": []}
     scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "app": None}
-    service = LimitService(kit.folder, kit.federation, *load_policy(None), lambda: NOW)
-    service.start()
-    asyncio.run(module.create_app(service)(scope, silent, keep))
-    assert sent[0]["status"] == 408
-    assert json.loads(sent[1]["body"])["code"] == "too-slow"
+    asyncio.run(module.create_app(service_of(kit))(scope, receive, keep))
+    assert sent[0]["status"] == 400
+    assert not caplog.records
 
 
 def test_service_that_has_nothing_to_serve(kit, start):
@@ -130,6 +247,17 @@ def test_a_defect_tells_nothing_but_where_to_look(running, monkeypatch, caplog):
     assert value["instance"] in ours[0]
     assert "ValueError" in ours[0]
     assert secret not in ours[0]
+
+
+def test_a_defect_goes_no_further_than_the_application(running, monkeypatch):
+    def broken(*_):
+        raise ValueError("customer 4711")
+
+    monkeypatch.setattr(module.views, "score_view", broken)
+    path = f"/v1/customers/{name_of(1)}/score"
+    with pytest.raises(ValueError, match="4711"):  # control: the application alone raises it again
+        TestClient(running.app).get(path)
+    problem(TestClient(problems.Quiet(running.app)).get(path), 500, "internal")
 
 
 def test_openapi_describes_every_address_with_examples_and_errors(running):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.support import ROOT
+from tests.whole_runs import build
 
 check = importlib.import_module("scripts.check_compose")
 
@@ -34,6 +35,8 @@ def test_the_compose_file_is_in_order(compose):
         ("bank", "environment", {}, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"),
         ("bank", "volumes", ["bureau:/federation/bureau"], "mounts the volume of bureau"),
         ("limits", "volumes", ["coordinator:/c"], "mounts the volume of coordinator"),
+        ("superlink", "volumes", ["authority:/ca"], "mounts the volume of authority"),
+        ("setup", "volumes", ["coordinator:/federation/ca"], "a volume of its own"),
         ("bank", "volumes", ["./bank:/federation/bank"], "of the host"),
         ("bank", "volumes", ["agreement:/federation"], "may write the agreement"),
         ("bank", "networks", ["bank", "bureau"], "meets bureau"),
@@ -61,6 +64,21 @@ def test_what_is_changed_is_named(compose, service, key, value, said):
 def test_a_service_of_the_launcher_that_is_not_there_is_named(compose):
     del compose["services"]["relay"]
     assert any("relay: the launcher starts it" in text for text in findings(compose))
+
+
+def test_the_cas_key_lies_where_setup_alone_mounts(compose, tmp_path):
+    made = build(tmp_path, customers=300).parent
+    (key,) = made.rglob("ca.key")
+    place = str(check.BASE / key.parent.relative_to(made))
+    mounted = {
+        volume.split(":")[0]
+        for one in compose["services"].values()
+        for volume in one.get("volumes", [])
+        if volume.split(":")[1] == place
+    }
+    assert mounted == {"authority"}
+    compose["services"]["setup"]["volumes"].remove("authority:/federation/ca")
+    assert any("a volume of its own" in text for text in findings(compose))
 
 
 def test_a_variable_that_the_image_drops_is_named(compose):

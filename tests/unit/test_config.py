@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import fields, replace
 
 import pytest
@@ -100,6 +101,18 @@ def test_every_mistake_of_a_file_comes_at_once_with_its_path():
 def test_a_mistake_is_told_with_its_rule_and_what_was_there(old, new, finding):
     assert old in TEXT
     assert any(finding in found for found in findings(TEXT.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["coordinator", "Limits", "releases", "ca", "a/b", "..", "a.b", "", "-f", "a b", "ä", "x" * 65],
+)
+def test_a_party_whose_name_is_a_role_or_no_plain_word_is_refused(name):
+    """Folders, processes and frames are named after parties."""
+    text = TEXT.replace("[parties.payments]", f"[parties.{json.dumps(name)}]")
+    assert any(finding.startswith("parties: a name must") for finding in findings(text))
+    text = TEXT.replace("[parties.payments]", '[parties."Bureau_2-x"]')
+    assert "Bureau_2-x" in read(text)[0].parties  # the control
 
 
 def test_a_mistake_in_the_syntax_names_the_line():

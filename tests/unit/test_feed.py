@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import FeedRefused, UsageError
-from shared.feed import FeedRow, open_feed, pack_feed, pseudonym, pseudonyms
+from shared.feed import FeedRow, open_feed, open_header, pack_feed, pseudonym, pseudonyms
+from shared.feed_lines import LINE_BYTES, MAX_POINTS, line_of
 from tests.releases import NOW, PEOPLE, federation, manifest, signed
 
 KEY = bytes(range(32))
@@ -237,6 +238,37 @@ def test_a_feed_is_refused_by_the_name_of_its_check(what):
     assert repr(check) in caught.value.message
     assert caught.value.exit_status == 4
     assert not any(name in str(caught.value) for name in NAMES)
+
+
+_ORDER = list(REFUSED)
+#: Faults of the lines below the first, which alone cannot tell them.
+FAULTS_BELOW = set(
+    _ORDER[_ORDER.index("with a line less than was signed") : _ORDER.index("of another schema")]
+) - {"with fewer than none"}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_the_first_line_alone_is_refused_unless_the_fault_is_in_the_others(what):
+    raw, more, check = REFUSED[what]
+    more, first = dict(more), raw.partition(b"\n")[0]
+    agreed, now = more.pop("agreed", federation()), more.pop("now", NOW)
+    if what in FAULTS_BELOW:
+        assert open_header(first, agreed, now=now, **more).party == "bank"
+        return
+    with pytest.raises(FeedRefused) as caught:
+        open_header(first, agreed, now=now, **more)
+    assert caught.value.check == check
+
+
+def test_a_line_is_never_longer_than_is_read():
+    codes = ["é" * 49 + mark + mark for mark in "ABCD"]  # 100 bytes each
+    longest = FeedRow(NAMES[0], -MAX_POINTS, tuple((code, MAX_POINTS) for code in codes))
+    assert len(line_of(longest).encode()) == LINE_BYTES
+    feed = opened(pack([longest]))
+    assert feed.header.most_bytes == LINE_BYTES
+    for codes_too_long in (("x" * 101,), ("é" * 50 + "x",)):
+        with pytest.raises(UsageError):
+            pack([longest._replace(reasons=tuple((code, 1) for code in codes_too_long))])
 
 
 def test_its_neighbours_inside_the_bounds_pass():

@@ -141,6 +141,8 @@ def test_a_service_under_tls_is_known_by_the_federations_own_certificate(confide
         (403, {"detail": "the feed in use is newer", "check": "as-of"}, 4, "in use is newer"),
         (503, {"title": "Not available now", "hint": "later"}, 3, "answered 503: Not available"),
         (413, None, 3, "answered 413"),
+        (403, {"detail": "a\x1b[2Jb\rc", "check": "as\x1b-of"}, 4, "a?[2Jb?c"),
+        (503, {"title": "no\u202eway", "hint": "x\x07y"}, 3, "no?way"),
     ],
 )
 def test_what_the_service_says_is_told(confide, federation, status, problem, exit_status, words):
@@ -150,6 +152,7 @@ def test_what_the_service_says_is_told(confide, federation, status, problem, exi
         )
     assert code == exit_status
     assert words in err
+    assert all(mark.isprintable() or mark == "\n" for mark in err)
     assert "accepted" not in out
 
 

@@ -24,8 +24,9 @@ from clients.app import app as client_app
 from server.app import app as server_app
 from server.flower_engine import node_config
 from server.flower_grid import NamedGrid
+from server.launcher import new_run
 from server.local import DIED, PARTY_DIED, PARTY_FORGED
-from server.run_files import RunFiles, error_from_value, error_to_value
+from server.run_files import RunFiles, error_from_value, error_to_value, run_folder
 from shared.arrays import pack_value
 from shared.edge import flower_private, nursery
 from shared.edge.bundle import bundle, digest
@@ -119,6 +120,42 @@ except Exception as error:
     print(type(error).__name__, error)
 """)
     assert said.startswith("Refused the coordinator sent another app")
+
+
+def test_every_bundle_of_a_run_goes_through_the_coordinators_check():
+    said = fresh("""
+import inspect
+from importlib import import_module
+from shared.edge import bundle, flower_private as private
+private.prepare_coordinator()
+control = import_module(private.CONTROL)
+reads = "get_fab_config"
+# Whatever keeps a bundle, or makes a run of one, reads it first, under the replaced name.
+for name, function in inspect.getmembers(control, inspect.isfunction):
+    source = inspect.getsource(function)
+    at = [source.index(step) for step in ("state.store_app(", "state.create_run(",
+          "state.store_fab(") if step in source]
+    if at:
+        assert reads in source and source.index(reads + "(") < min(at), name
+        print(name)
+assert control.get_fab_config(bundle.bundle())["project"]["name"] == "confide"
+try:
+    control.get_fab_config(bundle.bundle() + b"\\0")
+except import_module(private.ERRORS).FlowerError as error:
+    print(error.code.name, error.public_details)
+""")
+    *functions, refusal = said.splitlines()
+    assert {"start_run", "add_app"} <= set(functions)
+    assert refusal == "INVALID_APP_SPEC another app than confide's; nothing of it was run"
+
+
+@pytest.mark.parametrize(
+    "run", ["", "..", "../../outside", "/tmp/x", "a/b", "a\\b", "a\0b", "a" * 65]
+)
+def test_a_runs_name_is_no_path_at_the_coordinator(tmp_path, run):
+    with pytest.raises(Refused, match="it is no path"):
+        run_folder(tmp_path, run)
+    assert run_folder(tmp_path, new_run()).parent == tmp_path / "runs"  # the control
 
 
 def test_waits_that_are_shortened_have_the_names_they_had():

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.certificates import ca_fingerprint, issue, new_authority
-from clients.keys import HOSTS, init_keys, show_keys
+from clients.keys import HOSTS, LIMITS, init_keys, show_keys
 from shared.config import parse_federation
 from shared.errors import DataError, Refused
 from shared.identity import node_fingerprint
@@ -52,6 +52,14 @@ def test_the_federation_file_pins_what_is_on_disk(made, capsys):
     assert "WRONG" not in out
 
 
+def test_the_cas_key_lies_in_a_folder_of_its_own(made):
+    """A folder that is given to a service holds no key but its owner's."""
+    assert [path.relative_to(made.parent).as_posix() for path in made.parent.rglob("ca.key")] == [
+        "ca/ca.key"
+    ]
+    assert [path.name for path in (made.parent / "ca").iterdir()] == ["ca.key"]
+
+
 def test_node_keys_are_what_flower_reads(made):
     raw = (made.parent / "bank/node.key").read_bytes()
     key = serialization.load_ssh_private_key(raw, password=None)
@@ -59,11 +67,11 @@ def test_node_keys_are_what_flower_reads(made):
     assert raw.startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
 
 
-def shake_hands(folder, host, *, client_home="bank", ca="bank"):
+def shake_hands(folder, host, *, at="coordinator", client_home="bank", ca="bank"):
     """Run a TLS handshake in memory, both certificates demanded; raise what either side says."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "coordinator/tls.crt", folder / "coordinator/tls.key")
-    server.load_verify_locations(folder / "coordinator/ca.crt")
+    server.load_cert_chain(folder / at / "tls.crt", folder / at / "tls.key")
+    server.load_verify_locations(folder / at / "ca.crt")
     server.verify_mode = ssl.CERT_REQUIRED
     client = ssl.create_default_context(cafile=folder / ca / "ca.crt")
     client.load_cert_chain(folder / client_home / "tls.crt", folder / client_home / "tls.key")
@@ -82,9 +90,18 @@ def shake_hands(folder, host, *, client_home="bank", ca="bank"):
     return ends[0].version()
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_members_meet_over_tls_under_every_name(made, host):
-    assert shake_hands(made.parent, host) == "TLSv1.3"
+@pytest.mark.parametrize(("at", "host"), [(at, host) for at in HOSTS for host in HOSTS[at]])
+def test_members_meet_over_tls_under_every_name(made, at, host):
+    assert shake_hands(made.parent, host, at=at) == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("at", "host"),
+    [(LIMITS, "coordinator"), (LIMITS, "superlink"), (LIMITS, "relay"), ("coordinator", LIMITS)],
+)
+def test_nobody_can_take_the_place_of_another_server(made, at, host):
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"[Hh]ostname"):
+        shake_hands(made.parent, host, at=at)
 
 
 def test_a_strange_name_and_a_strange_ca_are_refused(made, federation):
@@ -121,7 +138,7 @@ def test_a_new_ca_makes_every_certificate_anew_but_no_identity(federation):
     folder = federation.parent
     before, ca = (folder / "bank/tls.crt").read_bytes(), agreed(federation).ca
     identity = (folder / "bank/identity.key").read_bytes()
-    (folder / "coordinator/ca.key").unlink()
+    (folder / "ca/ca.key").unlink()
     init_keys(federation)
     assert (folder / "bank/tls.crt").read_bytes() != before
     assert (folder / "bank/identity.key").read_bytes() == identity
@@ -132,6 +149,15 @@ def test_a_new_ca_makes_every_certificate_anew_but_no_identity(federation):
 def test_a_further_host_comes_into_the_coordinators_certificate(federation):
     init_keys(federation, host=["confide.example"])
     assert shake_hands(federation.parent, "confide.example") == "TLSv1.3"
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"[Hh]ostname"):
+        shake_hands(federation.parent, "confide.example", at="limits")
+
+
+def test_a_further_host_of_the_limit_service_is_its_own(federation):
+    before = (federation.parent / "coordinator/tls.crt").read_bytes()
+    init_keys(federation, limits_host=["limits.example"])
+    assert shake_hands(federation.parent, "limits.example", at="limits") == "TLSv1.3"
+    assert (federation.parent / "coordinator/tls.crt").read_bytes() == before
 
 
 def test_pins_are_set_where_a_file_had_none(federation):
@@ -144,7 +170,7 @@ def test_pins_are_set_where_a_file_had_none(federation):
     assert all(member.node for member in agreed(federation).parties.values())
 
 
-@pytest.mark.parametrize("name", ["bank/identity.key", "bank/node.key", "coordinator/ca.key"])
+@pytest.mark.parametrize("name", ["bank/identity.key", "bank/node.key", "ca/ca.key"])
 def test_a_key_that_others_can_read_is_refused_by_name(federation, name):
     (federation.parent / name).chmod(0o640)
     with pytest.raises(Refused, match=name) as caught:

@@ -237,6 +237,16 @@ def test_what_is_no_release_is_refused_for_its_form(value):
     assert caught.value.check == "form"
 
 
+@pytest.mark.parametrize("worth", [10**400, -(10**400)])
+def test_a_number_beyond_all_bounds_is_refused_for_its_form(worth):
+    value = json.loads(json.dumps(GOOD.manifest.to_mapping()))
+    Manifest.from_mapping(value)  # the control
+    value["parties"][PARTIES[0]]["worth"] = worth
+    with pytest.raises(ReleaseRefused, match="too large") as caught:
+        Manifest.from_mapping(value)
+    assert caught.value.check == "form"
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"[" * 100_000, b"NaN", b"\xff", b'{"a":NaN}'])
 def test_bytes_that_are_no_manifest_are_refused(raw):
     with pytest.raises(ReleaseRefused):

@@ -159,6 +159,16 @@ def test_silence_becomes_a_lost_party_by_name(trio):
         transports["bank"].receive("payments", "x")
 
 
+def test_what_a_peer_says_of_its_end_cannot_write_over_a_terminal(trio):
+    _, transports, _ = trio
+    transports["payments"].abort("\x1b[2J\x9bgone\r\n\u202eé" + "x" * 5000)
+    with pytest.raises(PartyLost) as caught:
+        transports["bank"].receive("payments", "x")
+    assert "stopped: ?[2J?gone???éxx" in caught.value.message
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 450
+
+
 def test_an_abort_ends_a_wait_at_once_with_its_reason(trio):
     _, transports, _ = trio
     transports["payments"].abort("data: column PAY_AMT1 is missing")

@@ -125,6 +125,19 @@ def test_a_runs_values_and_arrays_come_back_and_what_is_not_there_is_named(store
         store.load_value("run", "card")
 
 
+def test_what_a_run_left_is_never_written_again(store):
+    """The coordinator chooses a run's name; a signed release rests on what is there."""
+    store.save_value("run", "part", {"points": [1]})
+    store.save_array("run", "rows", np.arange(3))
+    for save, value in ((store.save_value, {"points": [2]}), (store.save_array, np.arange(4))):
+        name = "part" if save == store.save_value else "rows"
+        with pytest.raises(Refused, match=rf"run run has left {name}\.(json|npy) here already"):
+            save("run", name, value)
+        save("another", name, value)  # the control
+    assert store.load_value("run", "part") == {"points": [1]}
+    assert len(store.load_array("run", "rows")) == 3
+
+
 def test_an_array_of_objects_is_never_loaded(store):
     path = store.run_path("run", "rows.npy")
     path.parent.mkdir(parents=True)
@@ -135,7 +148,7 @@ def test_an_array_of_objects_is_never_loaded(store):
 
 @pytest.mark.parametrize("run", ["", "..", "a/b", "a\\b", "../../etc"])
 def test_a_runs_name_is_no_path(store, run):
-    with pytest.raises(Refused, match="may not be a path"):
+    with pytest.raises(Refused, match="it is no path"):
         store.run_path(run, "card.json")
     with pytest.raises(Refused):
         store.run_path("run", "../card.json")
@@ -201,8 +214,8 @@ def write_in_a_process(home, kind, limit):
 @pytest.mark.parametrize("kind", ["array", "value", "ledger", "journal"])
 def test_a_disk_that_takes_no_more_is_a_fault_and_nothing_is_half_written(store, kind):
     store.record("one", **DETAILS)
-    store.save_value("run", "card", ["the old one"])
-    store.save_array("run", "rows", np.arange(3))
+    store.save_value("old", "card", ["the old one"])
+    store.save_array("old", "rows", np.arange(3))
     Journal(store.home / "journal.jsonl").open_scores("of", "points", 3)
     status, said = write_in_a_process(store.home, kind, 2048)
     assert status == 3
@@ -210,8 +223,9 @@ def test_a_disk_that_takes_no_more_is_a_fault_and_nothing_is_half_written(store,
     assert str(store.home) in said
     # A line torn by the full disk is dropped; files of a run stay as they were.
     assert [line.entry.run for line in store.ledger()] == ["one"]
-    assert store.load_value("run", "card") == ["the old one"]
-    np.testing.assert_array_equal(store.load_array("run", "rows"), np.arange(3))
+    assert store.load_value("old", "card") == ["the old one"]
+    np.testing.assert_array_equal(store.load_array("old", "rows"), np.arange(3))
+    assert {path.parent.name for path in (store.home / "runs").glob("*/*")} == {"old"}
     assert not list(store.home.rglob("*.part"))
     assert sum(1 for _ in store.journal._lines("scores")) == 1
     assert write_in_a_process(store.home, kind, 0) == (0, "")  # the control: with room it works
