@@ -39,10 +39,10 @@ neural: $(BIN)/.dev  ## Add the CPU build of torch, for the neural model and its
 	$(PIP) $(TORCH) --editable '.[neural]'
 
 test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not containers"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not containers"
 
 test-all: $(BIN)/.dev check  ## Everything: style, types, architecture, slow tests, containers
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-containers: $(BIN)/.dev  ## The demo as containers, on a real Docker engine
 	$(BIN)/python -m pytest -q -rs -m containers

@@ -233,8 +233,8 @@ def test_a_party_that_dies_in_a_phase_is_named_and_a_new_run_works(federation, p
 def test_a_party_that_falls_silent_inside_a_phase_is_lost_within_its_deadline(
     federation, monkeypatch, tag, phase
 ):
-    monkeypatch.setattr("server.phases._GRACE_S", 5.0)
-    change(federation, deadline_s=2)
+    monkeypatch.setattr("server.phases._GRACE_S", 10.0)
+    change(federation, deadline_s=5)  # the phases before must not miss it on a busy machine
     victim, heard = "bank", []
 
     def tamper(frame):
@@ -245,7 +245,7 @@ def test_a_party_that_falls_silent_inside_a_phase_is_lost_within_its_deadline(
     with pytest.raises(PartyLost) as caught:
         train(federation, tamper=tamper)
     assert heard
-    assert "no answer within 2 s" in str(caught.value)
+    assert "no answer within 5 s" in str(caught.value)
     assert not cards(federation.parent)
     assert_nothing_half_written(federation.parent)
 
