@@ -40,6 +40,8 @@ CASES = [pytest.param("uci_default", marks=UCI), pytest.param("world")]
 # No floors at all, and a builder with as many thresholds as it likes over few rows.
 OFF = {"rows": 2, "share": 0.0, "builder_rank": 1.0, "thresholds": 100, "pair_thresholds": 0}
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def tables(contract):

@@ -20,6 +20,7 @@ from tests.support import ROOT
 from tests.whole_runs import assert_nothing_half_written, change
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.skipif(
         importlib.util.find_spec("torch") is None,

@@ -11,7 +11,7 @@ import pytest
 from clients.store import Store
 from tests.whole_runs import HOLDERS, assert_nothing_half_written, build, cards, change
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 THERE = "are there after"
 # What the command has said when a phase begins, and who is killed then. The builder has most to do

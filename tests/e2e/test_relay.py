@@ -32,7 +32,7 @@ from shared.proof import prove
 from shared.sealed import SealedChannel, Session
 from tests.support import COORDINATOR, ROOT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PARTIES = ("bank", "payments", "shop")
 EVERYBODY = (*PARTIES, COORDINATOR)

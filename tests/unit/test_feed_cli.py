@@ -20,6 +20,8 @@ from shared.feed import open_feed, pseudonym
 from shared.instants import date_of, later
 from tests.whole_runs import build, change, column, edit, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
