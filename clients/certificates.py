@@ -6,7 +6,6 @@ federation file pins. Keys are EC P-256; validity is given by the caller's clock
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from shared.edge.tls import pin_of
 
 _CA_YEARS = 5
 # The longest that browsers accept of a server's certificate (CA/Browser Forum, ballot SC31).
@@ -43,8 +44,7 @@ def ca_fingerprint(pem: bytes) -> str:
     ValueError
         If it is no certificate.
     """
-    certificate = x509.load_pem_x509_certificate(pem)
-    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+    return pin_of(x509.load_pem_x509_certificate(pem))
 
 
 def new_authority(federation: str, now: datetime) -> Issued:

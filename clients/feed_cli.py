@@ -12,9 +12,8 @@ import ssl
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
 
 from clients.feeds import publish, tables
@@ -23,6 +22,9 @@ from clients.releases import need_key, own_release
 from shared.channel import printable
 from shared.errors import EnvironmentFault, FeedRefused, UsageError
 from shared.feed import pseudonym, pseudonyms
+
+if TYPE_CHECKING:
+    import httpx
 
 _TIMEOUT_S = 120.0
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -116,6 +118,8 @@ def put_feed(address: str, raw: bytes, ca: Path) -> None:
     EnvironmentFault
         If the service cannot be reached, or answers otherwise than it should.
     """
+    import httpx  # noqa: PLC0415 - other commands need no client
+
     secure = address.startswith("https:")
     try:
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if secure else False

@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.certificates import Issued, ca_fingerprint, issue, new_authority
 from shared.config import Federation, parse_federation
-from shared.edge.files import load_identity, read_text, write_atomic
-from shared.errors import ConfigError, DataError, Refused
+from shared.edge.files import load_identity, read_text, refuse_open, write_atomic
+from shared.edge.tls import read_certificate
+from shared.errors import DataError, Refused
 from shared.identity import Identity, node_fingerprint
+from shared.jobs import COORDINATOR
 
-COORDINATOR, LIMITS = "coordinator", "limits"
+LIMITS = "limits"
 #: Folder of the CA's key alone: no service that runs needs it, so none is given it.
 AUTHORITY = "ca"
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -79,8 +80,7 @@ def init_keys(
     """Make the CA and every key that is missing; pin all in the federation file."""
     text = read_text(federation)
     agreed, _ = parse_federation(text, str(federation), os.environ)
-    homes = {name: member.home or name for name, member in agreed.parties.items()}
-    homes[COORDINATOR] = agreed.coordinator.home or COORDINATOR
+    homes = {name: agreed.home(name) for name in (*agreed.parties, COORDINATOR)}
     pins = make_keys(
         federation.parent,
         agreed.name,
@@ -210,7 +210,7 @@ def _authority(
     key: Path, certificate: Path, federation: str, now: datetime, *, force: bool
 ) -> Issued:
     if key.exists() and certificate.exists() and not force:
-        _refuse_open(key)
+        refuse_open(key)
         return Issued(certificate.read_bytes(), key.read_bytes())
     made = new_authority(federation, now)
     write_atomic(key, made.key, mode=0o600)
@@ -242,7 +242,7 @@ def _node_key(home: Path, *, force: bool) -> str:
         )
         write_atomic(private, secret, mode=0o600)
         write_atomic(public, shown + b"\n")
-    _refuse_open(private)
+    refuse_open(private)
     return node_fingerprint(public.read_bytes())
 
 
@@ -251,14 +251,9 @@ def _write_pair(stem: Path, issued: Issued) -> None:
     write_atomic(stem.with_suffix(".crt"), issued.certificate)
 
 
-def _refuse_open(path: Path) -> None:
-    if path.stat().st_mode & 0o077:
-        raise Refused(f"{path} can be read by others", hint=f"chmod 600 {path}")
-
-
 def _described(base: Path, agreed: Federation, name: str) -> dict[str, Any]:
     member = agreed.coordinator if name == COORDINATOR else agreed.parties[name]
-    home = base / (member.home or name)
+    home = base / agreed.home(name)
     said = _state(home / "identity.key", name, member.fingerprint)
     node = _node_state(home / "node.pub", member.node) if member.node else ""
     return {
@@ -298,8 +293,4 @@ def _node_state(path: Path, pinned: str) -> str:
 def _until(path: Path) -> str:
     if not path.exists():
         return "is not on this machine"
-    try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as error:
-        raise ConfigError(str(path), ["is not a certificate"]) from error
-    return f"valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return f"valid until {read_certificate(path).not_valid_after_utc:%Y-%m-%d}"

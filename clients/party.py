@@ -51,7 +51,7 @@ class Party:
         if name not in federation.parties:
             raise ConfigError(str(federation_path), [f"parties.{name}: there is no such party"])
         base = federation_path.parent
-        home = base / (federation.parties[name].home or name)
+        home = base / federation.home(name)
         own = home / "party.toml"
         settings = PartyFile.from_mapping(parse_toml(read_text(own), str(own)), str(own))
         contract = load_contract(base / federation.contract)

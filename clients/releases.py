@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clients.parts import Part
 from clients.party import Party
-from shared.edge.files import atomic_folder, read_text, write_atomic
+from shared.edge.files import atomic_folder, read_text, refuse_open, write_atomic
 from shared.errors import DataError, EnvironmentFault, NotFound, Refused
 from shared.protocols.pseudonym import KEY_BYTES
 from shared.release import (
@@ -146,8 +146,7 @@ def load_key(party: Party) -> bytes | None:
     path = party.store.home / KEY_FILE
     if not path.exists():
         return None
-    if path.stat().st_mode & 0o077:
-        raise Refused(f"{path} can be read by others", hint=f"chmod 600 {path}")
+    refuse_open(path)
     try:
         key = bytes.fromhex(read_text(path).strip())
     except ValueError:

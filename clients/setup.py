@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from clients.holdings import load_contract
-from clients.keys import COORDINATOR, make_keys
+from clients.keys import make_keys
 from shared.config import Card, Limits, Member, Neural, PartyFile, Protocol, Publishing
 from shared.contract import EVERY
 from shared.edge.files import write_atomic
 from shared.errors import EnvironmentFault, UsageError
+from shared.jobs import COORDINATOR
 from shared.settings import commented
 
 _HEADER = """\

@@ -54,7 +54,7 @@ class Coordinator:
             Names the file and what is wrong with it.
         """
         federation, _ = load_federation(federation_path)
-        home = federation_path.parent / (federation.coordinator.home or COORDINATOR)
+        home = federation_path.parent / federation.home(COORDINATOR)
         pin = federation.coordinator.fingerprint
         identity = load_identity(home / KEY_FILE, COORDINATOR, pin)
         return cls(federation, run, identity)

@@ -36,7 +36,8 @@ from server.deployment import (
 )
 from server.run_files import RunFiles, coordinator_home, run_folder
 from shared.config import Federation
-from shared.edge.files import exclusive, read_text, write_atomic
+from shared.edge.files import exclusive, read_text, refuse_open, write_atomic
+from shared.edge.tls import pin_of, read_certificate
 from shared.errors import (
     BadPeer,
     ConfideError,
@@ -78,7 +79,7 @@ class _Plan:
         return run_folder(self.home, self.run)
 
     def party_home(self, party: str) -> Path:
-        return self.path.parent / (self.federation.parties[party].home or party)
+        return self.path.parent / self.federation.home(party)
 
     def log(self, name: str) -> Path:
         home = self.home if name in {SUPERLINK, RELAY, "serverapp"} else self.party_home(name)
@@ -218,37 +219,33 @@ def _node_keys(plan: _Plan) -> dict[str, bytes]:
 
 def _check_certificates(plan: _Plan) -> None:
     """Refuse to start with a certificate authority that the federation does not pin."""
-    from cryptography import x509  # noqa: PLC0415 - only here
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
     homes = {party: plan.party_home(party) for party in plan.federation.holders}
     for name, home in {**homes, COORDINATOR: plan.home}.items():
         path = home / "ca.crt"
-        try:
-            found = x509.load_pem_x509_certificate(read_text(path).encode())
-        except ValueError as error:
-            raise Refused(f"{path} is no certificate", party=name) from error
-        if found.fingerprint(SHA256()).hex() != plan.federation.ca:
-            raise Refused(
-                f"{path} is not the certificate authority that {plan.path} pins",
-                hint="fetch it from the coordinator, or run `confide keys init`",
-                party=name,
-            )
+        with _at(name):
+            if pin_of(read_certificate(path)) != plan.federation.ca:
+                raise Refused(
+                    f"{path} is not the certificate authority that {plan.path} pins",
+                    hint="fetch it from the coordinator, or run `confide keys init`",
+                )
 
 
 def _check_secrets(plan: _Plan) -> None:
     """Refuse a private key that others can read."""
     secrets = {party: plan.party_home(party) / "node.key" for party in plan.federation.holders}
     for name, path in {**secrets, COORDINATOR: plan.home / "tls.key"}.items():
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
-            hint = "`confide keys init` makes what is missing"
-            raise EnvironmentFault(
-                f"cannot read {path}: {error.strerror}", hint=hint, party=name
-            ) from error
-        if mode & 0o077:
-            raise Refused(f"{path} can be read by others", hint=f"chmod 600 {path}", party=name)
+        with _at(name):
+            refuse_open(path)
+
+
+@contextlib.contextmanager
+def _at(member: str) -> Iterator[None]:
+    """Say at whom it is that something is wrong."""
+    try:
+        yield
+    except ConfideError as error:
+        error.party = member
+        raise
 
 
 def _ports(parties: int, port: int, relay_port: int) -> list[int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
+from server.grids import Front
 from server.local import DIED, PARTY_DIED, PARTY_FORGED
 from shared.arrays import unpack_value
 from shared.errors import BadPeer, ConfideError, EnvironmentFault
@@ -19,7 +19,7 @@ _POLL_S = 0.1
 _LONGEST_REASON = 300
 
 
-class NamedGrid(Grid):
+class NamedGrid(Front):
     """A grid over HTTP whose nodes are the parties' registered ones.
 
     Parameters
@@ -34,24 +34,11 @@ class NamedGrid(Grid):
     """
 
     def __init__(self, grid: Grid, nodes: Mapping[str, int], deadline: float) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._party_of = {node: party for party, node in nodes.items()}
         self._deadline = deadline
         self._sent: dict[str, Message] = {}
         self._pulled = 0.0
-
-    def set_run(self, run: Any) -> None:
-        """Set the run."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """Run information."""
-        return self._grid.run
-
-    def create_message(self, *_: Any, **__: Any) -> Message:
-        """Refuse the deprecated way to make a message."""
-        raise NotImplementedError("build messages with flwr.app.Message")
 
     def get_node_ids(self) -> Iterable[int]:
         """Wait until every party's node is there; return those that are when the time is up."""

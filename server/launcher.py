@@ -77,7 +77,7 @@ def train_local(
     os.environ.update(environment)
     federation, _ = load_federation(federation_path)
     report_to(report)
-    home = federation_path.parent / (federation.coordinator.home or COORDINATOR)
+    home = federation_path.parent / federation.home(COORDINATOR)
     with exclusive(home), _parties(federation, federation_path, run, environment) as pipes:
         hub = Hub(pipes)
         try:
@@ -164,7 +164,7 @@ def log_path(federation: Federation, federation_path: Path, party: str, run: str
     EnvironmentFault
         If the folder cannot be made.
     """
-    home = federation_path.parent / (federation.parties[party].home or party)
+    home = federation_path.parent / federation.home(party)
     folder = home / "logs"
     try:
         folder.mkdir(parents=True, exist_ok=True)

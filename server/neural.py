@@ -21,6 +21,7 @@ from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
 from server.coordinator import Coordinator
+from server.grids import Front
 from server.phases import Replies, exchange, join, same
 from shared.arrays import pack_value
 from shared.errors import Refused
@@ -263,31 +264,12 @@ class SummedFedAvg(FedAvg):
         del server_round, replies
 
 
-class _SummingGrid(Grid):
+class _SummingGrid(Front):
     """The grid that Flower's round loop sees: sending a round's messages plays the round."""
 
     def __init__(self, strategy: SummedFedAvg, grid: Grid) -> None:
+        super().__init__(grid)
         self._strategy = strategy
-        self._grid = grid
-
-    def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        return self._grid.run
-
-    def create_message(self, *_: Any, **__: Any) -> Message:
-        raise NotImplementedError("build messages with flwr.app.Message")
-
-    def get_node_ids(self) -> Iterable[int]:
-        return self._grid.get_node_ids()
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        return self._grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return self._grid.pull_messages(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

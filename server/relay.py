@@ -31,7 +31,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.coordinator import load_federation
-from server.relay_server import listen, serve
+from server.listening import listen
+from server.relay_server import serve
 from shared.edge.tls import read_certificate, tls_context
 from shared.edge.websocket import PATH
 from shared.errors import BadPeer, ConfideError

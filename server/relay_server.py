@@ -14,7 +14,6 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from shared.edge.websocket import PATH
-from shared.errors import EnvironmentFault
 from shared.pieces import MESSAGE_BYTES
 
 # A member that takes nothing for so long holds up everybody who sends to it.
@@ -120,23 +119,3 @@ def serve(app: ASGIApp, context: ssl.SSLContext, sock: socket.socket) -> None:
     )
     address = {"host": host, "port": port, "url": f"wss://{shown}:{port}{PATH}"}
     _Server(config, address).run(sockets=[sock])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises
-    ------
-    EnvironmentFault
-        If the port is taken, or the address is not of this machine.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        sock = socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"cannot listen on {host} port {port}: {error.strerror}",
-            hint="stop what uses the port, or choose another; 0 lets the system choose",
-        ) from error
-    sock.setblocking(False)
-    return sock

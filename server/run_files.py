@@ -105,7 +105,7 @@ class RunFiles:
 
 def coordinator_home(federation: Federation, federation_path: Path) -> Path:
     """Return the coordinator's folder."""
-    return federation_path.absolute().parent / (federation.coordinator.home or COORDINATOR)
+    return federation_path.absolute().parent / federation.home(COORDINATOR)
 
 
 def run_folder(home: Path, run: str) -> Path:

@@ -88,7 +88,7 @@ def summary(outcome: dict[str, Any], federation: Federation, folder: Path) -> di
     dict
     """
     builder = federation.builder
-    home = folder.absolute() / (federation.parties[builder].home or builder)
+    home = folder.absolute() / federation.home(builder)
     card = home / "runs" / outcome["run"] / "card.json"
     fitted, scored = outcome["moments"][builder], outcome["score"][builder]
     costs = {phase: outcome[phase] for phase in PHASES}

@@ -155,6 +155,17 @@ class Federation:
         """Names of the parties in the order of every protocol."""
         return tuple(sorted(self.parties))
 
+    def home(self, name: str) -> str:
+        """Return a member's folder, relative to the federation file, where all are on one machine.
+
+        Parameters
+        ----------
+        name : str
+            A party, or the coordinator.
+        """
+        member = self.parties.get(name, self.coordinator)
+        return member.home or name
+
     @property
     def quorum(self) -> int:
         """Signatures that a release needs."""

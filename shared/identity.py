@@ -97,6 +97,25 @@ class Identity:
         return key.sign(_framed(purpose, message))
 
 
+def check_private(mode: int, source: str) -> None:
+    """Check that only its owner may read a private key.
+
+    Parameters
+    ----------
+    mode : int
+        Permission bits of the file.
+    source : str
+        Name of the file, for the message.
+
+    Raises
+    ------
+    Refused
+        If others may.
+    """
+    if mode & 0o077:
+        raise Refused(f"{source} can be read by others", hint=f"chmod 600 {source}")
+
+
 def identity_from_file(text: str, mode: int, name: str, pin: str | None, source: str) -> Identity:
     """Read a private key from the text of a file that only its owner may read.
 
@@ -118,8 +137,7 @@ def identity_from_file(text: str, mode: int, name: str, pin: str | None, source:
     Refused
         If others may read the file, it holds no key, or the key is not the pinned one.
     """
-    if mode & 0o077:
-        raise Refused(f"{source} can be read by others", hint=f"chmod 600 {source}")
+    check_private(mode, source)
     try:
         secret = bytes.fromhex(text.strip())
     except ValueError:

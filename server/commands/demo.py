@@ -8,7 +8,6 @@ score feed, maps one customer of the payments platform to the pseudonym, and ask
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from server import screen
 from server.commands.common import Format, FormatOption, emit
+from server.commands.model import open_registry
 from server.commands.train import Engine, EngineOption, run_training
+from shared.edge.clock import utc_now
 from shared.errors import EnvironmentFault
 
 # Who asks: the platform that owns the app.
@@ -58,7 +58,8 @@ def demo(
         _own("init", str(folder))
     result = run_training(federation, engine, {})
     name = result["release"]["name"]
-    _own("model", "promote", name, "--federation", str(federation), "--reason", "demo")
+    registry, agreed = open_registry(federation)
+    registry.promote(name, agreed, utc_now(), "demo")
     feeds = sorted(str(path) for path in folder.glob(f"*/feeds/{name}.feed"))
     with _service(federation, feeds, port) as (url, process):
         customer = _explained(url, _platforms_customers(federation))
@@ -93,6 +94,8 @@ def _explained(url: str, customers: list[dict[str, str]]) -> dict[str, Any]:
     EnvironmentFault
         If the service answers none of them.
     """
+    import httpx  # noqa: PLC0415 - other commands need no client
+
     found: dict[str, Any] | None = None
     with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
         for customer in customers:
@@ -153,7 +156,7 @@ def _own(*arguments: str) -> str:
     """Run another of confide's commands in a process of its own; return what it prints."""
     command = [sys.executable, "-m", "server.cli", *arguments]
     done = subprocess.run(  # noqa: S603 - our own module
-        command, stdout=subprocess.PIPE, check=False, text=True, env={**os.environ}
+        command, stdout=subprocess.PIPE, check=False, text=True
     )
     if done.returncode:
         raise typer.Exit(done.returncode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import logging
 import signal
@@ -21,15 +20,14 @@ from server.commands.common import (
     emit,
 )
 from server.commands.score import FeedsOption, PolicyOption, open_service, take_feeds
-from shared.edge.files import exclusive
+from server.listening import listen
+from shared.edge.files import exclusive, refuse_open
 from shared.errors import EnvironmentFault, Refused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
-
-_BACKLOG = 2048
 
 
 def serve(
@@ -53,7 +51,7 @@ def serve(
         take_feeds(service, feeds or [], keep=True)
         from server.api.app import create_app  # noqa: PLC0415 - FastAPI takes most of the start
 
-        with _listen(host, port) as listener:
+        with listen(host, port) as listener:
             bound = listener.getsockname()[1]
             name = f"[{host}]" if ":" in host else host
             url = f"{'https' if certificate else 'http'}://{name}:{bound}"
@@ -81,8 +79,8 @@ def _check_tls(host: str, certificate: Path | None, key: Path | None) -> None:
     for path in (certificate, key):
         if path is not None and not path.is_file():
             raise EnvironmentFault(f"cannot read {path}: no such file")
-    if key is not None and key.stat().st_mode & 0o077:
-        raise Refused(f"{key} can be read by others", hint=f"chmod 600 {key}")
+    if key is not None:
+        refuse_open(key)
 
 
 def _is_loopback(host: str) -> bool:
@@ -92,34 +90,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises
-    ------
-    EnvironmentFault
-        If the port is taken, or there is no such address here.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise EnvironmentFault(f"cannot listen on {host}: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        taken = error.errno == errno.EADDRINUSE
-        why = "another program has it" if taken else error.strerror
-        hint = "name another with --port, or --port 0 for a free one"
-        raise EnvironmentFault(f"cannot listen on {host}:{port}: {why}", hint=hint) from error
-    return listener
 
 
 def _run(app: FastAPI, listener: socket.socket, certificate: Path | None, key: Path | None) -> None:

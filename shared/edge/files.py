@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import ConfigError, EnvironmentFault, UsageError
-from shared.identity import Identity, identity_from_file
+from shared.identity import Identity, check_private, identity_from_file
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full",
@@ -135,6 +135,24 @@ def load_identity(path: Path, name: str, pin: str | None) -> Identity:
     """
     text = read_text(path)
     return identity_from_file(text, path.stat().st_mode, name, pin, str(path))
+
+
+def refuse_open(path: Path) -> None:
+    """Check that the file of a private key is there, and that only its owner may read it.
+
+    Raises
+    ------
+    Refused
+        If others may.
+    EnvironmentFault
+        If it is not there.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        hint = "`confide keys init` makes what is missing"
+        raise EnvironmentFault(f"cannot read {path}: {error.strerror}", hint=hint) from error
+    check_private(mode, str(path))
 
 
 @contextlib.contextmanager

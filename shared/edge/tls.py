@@ -10,25 +10,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from shared.edge.files import refuse_open
 from shared.errors import EnvironmentFault, Refused
-
-
-def refuse_open(path: Path) -> None:
-    """Check that a private key can be read by its owner alone.
-
-    Raises
-    ------
-    Refused
-        If others can.
-    EnvironmentFault
-        If it is not there.
-    """
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise Refused(f"{path} can be read by others", hint=f"chmod 600 {path}")
 
 
 def read_certificate(path: Path) -> x509.Certificate:
@@ -47,6 +30,11 @@ def read_certificate(path: Path) -> x509.Certificate:
         raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise Refused(f"{path} does not hold a certificate") from error
+
+
+def pin_of(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a certificate, in hex: what the federation file pins of the CA's."""
+    return certificate.fingerprint(SHA256()).hex()
 
 
 def tls_context(
@@ -75,7 +63,7 @@ def tls_context(
     """
     refuse_open(key)
     own, issuer = read_certificate(certificate), read_certificate(authority)
-    if ca and issuer.fingerprint(SHA256()).hex() != ca:
+    if ca and pin_of(issuer) != ca:
         raise Refused(f"{authority} is not the CA that the federation file pins")
     try:
         own.verify_directly_issued_by(issuer)

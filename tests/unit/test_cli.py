@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from importlib.metadata import version
 
 import click
@@ -14,18 +13,6 @@ from server import cli
 from shared.config import SECTIONS
 from shared.errors import BudgetSpent, ConfideError, EnvironmentFault, Interrupted
 from tests.whole_runs import build
-
-
-@pytest.fixture
-def confide(monkeypatch, capsys):
-    """Run the command line in this process; return the exit status, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["confide", *map(str, arguments)])
-        status = cli.main()
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

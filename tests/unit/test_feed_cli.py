@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import ssl
-import sys
 import threading
 from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +13,6 @@ import pytest
 
 from clients.party import Party
 from clients.store import Store
-from server import cli
 from server.coordinator import load_federation
 from shared.feed import open_feed, pseudonym
 from shared.instants import date_of, later
@@ -34,18 +32,6 @@ def trained(tmp_path_factory):
 def federation(trained, tmp_path):
     shutil.copytree(trained.parent, tmp_path, dirs_exist_ok=True)
     return tmp_path / trained.name
-
-
-@pytest.fixture
-def confide(monkeypatch, capsys):
-    """Run the command line in this process; return the exit status, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["confide", *map(str, arguments)])
-        status = cli.main()
-        return status, *capsys.readouterr()
-
-    return run
 
 
 class Service:
