@@ -8,6 +8,8 @@
     │   └── NotFound          2 / 404   no release, customer or party of that name
     ├── DataError             1 / 422   a holder's data breaks the contract
     │   └── ContractChanged   1 / 409   the contract is not the one the card was trained on
+    ├── Conflict              1 / 409   what a line, hold or key is now does not allow it, by name
+    │   └── KeyReused         1 / 422   an idempotency key came back with another request
     ├── EnvironmentFault      3 / 503   a file, port, disk or party that is not there
     │   └── PartyLost         3 / 503   a party died, or did not answer before its deadline
     ├── Refused               4 / 403   a privacy or security rule says no
@@ -15,7 +17,9 @@
     │   ├── FloorBroken       4 / 403   too few people behind a statistic
     │   ├── BudgetSpent       4 / 403   a statistic was opened as often as the ledger allows
     │   ├── ReleaseRefused    4 / 403   a release failed one of its checks, by name
-    │   └── FeedRefused       4 / 403   a score feed failed one of its checks, by name
+    │   ├── FeedRefused       4 / 403   a score feed failed one of its checks, by name
+    │   ├── FourEyes          4 / 403   who proposed a change also wanted to approve it
+    │   └── LogBroken         4 / 403   the decision log failed one of its checks, by name
     ├── RunFailed             1 / 500   a party reported an error; it is named, its text is carried
     └── Interrupted         130 / 499   stopped by the user
 
@@ -130,6 +134,34 @@ class ContractChanged(DataError):
     http_status = 409
 
 
+class Conflict(ConfideError):
+    """What a line, a hold or a key is now does not allow it; nothing was changed.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        See `ConfideError`.
+    check : str
+        What stood against it: `version`, `state`, `available`, `currency`, `hold`, `shares`,
+        `fund`, `outstanding`, `reference`, `approval`, `in-flight`, `occasion` or `id`.
+    """
+
+    code = "conflict"
+    exit_status = 1
+    http_status = 409
+
+    def __init__(self, message: str, *, check: str, hint: str = "", party: str = "") -> None:
+        super().__init__(message, hint=hint, party=party)
+        self.check = check
+
+
+class KeyReused(Conflict):
+    """An idempotency key came back with another request."""
+
+    code = "key-reused"
+    http_status = 422
+
+
 class EnvironmentFault(ConfideError):
     """Something outside the program is missing: a file, a port, room on a disk."""
 
@@ -201,6 +233,32 @@ class FeedRefused(Refused):
     """
 
     code = "feed-refused"
+
+    def __init__(self, message: str, *, check: str, hint: str = "", party: str = "") -> None:
+        super().__init__(message, hint=hint, party=party)
+        self.check = check
+
+
+class FourEyes(Refused):
+    """Who proposed a change cannot approve it."""
+
+    code = "four-eyes"
+
+
+class LogBroken(Refused):
+    """The decision log, or what was exported from it, failed one of its checks.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        See `ConfideError`.
+    check : str
+        Which check failed: `form`, `key`, `signature`, `clock`, `shrunk`, `fork`, `extension`,
+        `root`, `chain`, `inclusion`, `range` or `opening`; of a decision that is made again
+        `policy`, `pack` or `replay`.
+    """
+
+    code = "log-broken"
 
     def __init__(self, message: str, *, check: str, hint: str = "", party: str = "") -> None:
         super().__init__(message, hint=hint, party=party)
