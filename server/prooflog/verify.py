@@ -1,0 +1,203 @@
+"""Verification of what was exported, offline: the JSON and one pinned fingerprint, nothing else.
+
+Files are first checked one by one, then against each other: two heads of one size with other roots
+are a fork, a later head with fewer leaves is a log that shrank, whichever files they came in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+from server.prooflog.export import CONSISTENCY, DECISION, RANGE, to_bytes
+from server.prooflog.heads import (
+    KIND,
+    Head,
+    broken,
+    check_after,
+    hexadecimal,
+    of_kind,
+    read_head,
+    verify_head,
+    whole,
+)
+from server.prooflog.leaf import LEAF_BYTES, SALT_BYTES, Opening, canonical, opens
+from server.prooflog.merkle import HASH_BYTES, extends, includes, leaf_hash, root_around
+from shared.errors import LogBroken
+
+MOST_LEAVES: Final = 1 << 22
+"""Longest range that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What an export was found to prove.
+
+    Parameters
+    ----------
+    kind : str
+    heads : tuple of Head
+        Signed with the pinned key; of a history the older first.
+    first, count : int
+        Leaves that were shown to stand in the log.
+    records : mapping of int to mapping
+        Opened decisions, by leaf.
+    """
+
+    kind: str
+    heads: tuple[Head, ...]
+    first: int = 0
+    count: int = 0
+    records: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def verify_bytes(raw: bytes, pin: str) -> Verified:
+    """Verify the bytes of an export.
+
+    Parameters
+    ----------
+    raw : bytes
+        Canonical JSON: one byte more is one too many.
+    pin : str
+        Fingerprint of the operator's log key, 64 small hex digits, as the verifier knows it.
+
+    Raises
+    ------
+    LogBroken
+        By the name of the check: `form`, `key`, `signature`, `opening`, `inclusion`, `range`,
+        `extension`, or between two heads `fork`, `shrunk` or `clock`.
+    """
+    try:
+        value = json.loads(raw)
+        same = isinstance(value, dict) and to_bytes(value) == raw
+    except (ValueError, RecursionError):  # rfc8785's own errors are ValueErrors
+        broken("form", "it is not JSON that can be carried exactly")
+    if not same:
+        broken("form", "it is not in canonical form (RFC 8785)")
+    readers = {KIND: _head, DECISION: _decision, RANGE: _range, CONSISTENCY: _consistency}
+    reader = readers.get(str(value.get("kind")))
+    if reader is None:
+        broken("form", f"kind must be one of {', '.join(readers)}")
+    return reader(value, pin)
+
+
+def verify_together(found: Sequence[Verified]) -> bool:
+    """Check heads from several exports against each other.
+
+    Returns
+    -------
+    bool
+        Whether the exports' own histories lead from every head to every other. Where not, nothing
+        is wrong yet, but who holds the files has not seen that they are of one log.
+
+    Raises
+    ------
+    LogBroken
+        With check `fork` or `shrunk`.
+    """
+    heads = sorted({head for one in found for head in one.heads}, key=lambda head: head.size)
+    for older, newer in pairwise(heads):
+        if older.size == newer.size and older.root != newer.root:
+            broken("fork", f"there are two logs of {newer.size} leaves")
+    for older, newer in pairwise(sorted(heads, key=lambda head: (head.time, head.size))):
+        check_after(older, newer)
+    sizes = sorted({head.size for head in heads})
+    steps = {
+        (old.size, new.size)
+        for one in found
+        if one.kind == CONSISTENCY
+        for old, new in [(one.heads[0], one.heads[-1])]
+    }
+    return _linked(sizes, steps)
+
+
+def _linked(sizes: Sequence[int], steps: set[tuple[int, int]]) -> bool:
+    """Return whether the steps lead from the smallest size to all others, either way."""
+    reached, todo = set(sizes[:1]), list(sizes[:1])
+    while todo:
+        at = todo.pop()
+        for old, new in steps:
+            for here, there in ((old, new), (new, old)):
+                if here == at and there not in reached:
+                    reached.add(there)
+                    todo.append(there)
+    return reached == set(sizes)
+
+
+def _head(value: dict[str, Any], pin: str) -> Verified:
+    return Verified(KIND, (_signed(value, pin),))
+
+
+def _decision(value: dict[str, Any], pin: str) -> Verified:
+    fields = of_kind(value, DECISION, ("index", "leaf", "opening", "path", "head"))
+    head, index = _signed(fields["head"], pin), whole(fields, "index")
+    leaf = hexadecimal(fields["leaf"], LEAF_BYTES, "leaf")
+    path = _hashes(fields["path"], "path")
+    if not includes(leaf_hash(leaf), index, head.size, path, bytes.fromhex(head.root)):
+        broken("inclusion", f"no path leads from this leaf at {index} to the signed root")
+    record = _record(fields["opening"], leaf, index)
+    records = {} if record is None else {index: record}
+    return Verified(DECISION, (head,), index, 1, records)
+
+
+def _range(value: dict[str, Any], pin: str) -> Verified:
+    fields = of_kind(value, RANGE, ("first", "leaves", "openings", "beside", "head"))
+    head, first = _signed(fields["head"], pin), whole(fields, "first")
+    leaves, beside = _hashes(fields["leaves"], "leaves"), _hashes(fields["beside"], "beside")
+    try:
+        root = root_around([leaf_hash(one) for one in leaves], first, head.size, beside)
+    except ValueError as error:
+        raise LogBroken(f"range: {error}", check="range") from error
+    if root.hex() != head.root:
+        broken("range", "these leaves, in this order, are not the ones under the signed root")
+    openings = fields["openings"]
+    if openings is None:
+        return Verified(RANGE, (head,), first, len(leaves))
+    if not isinstance(openings, list) or len(openings) != len(leaves):
+        broken("form", "openings must be null, or have an entry for each leaf")
+    records = {}
+    for index, (leaf, opening) in enumerate(zip(leaves, openings, strict=True), first):
+        record = _record(opening, leaf, index)
+        if record is not None:
+            records[index] = record
+    return Verified(RANGE, (head,), first, len(leaves), records)
+
+
+def _consistency(value: dict[str, Any], pin: str) -> Verified:
+    fields = of_kind(value, CONSISTENCY, ("old", "new", "path"))
+    old, new = _signed(fields["old"], pin), _signed(fields["new"], pin)
+    path = _hashes(fields["path"], "path")
+    check_after(old, new)
+    if not extends(old.size, new.size, path, bytes.fromhex(old.root), bytes.fromhex(new.root)):
+        broken("extension", f"{new.size} leaves are not shown to begin with the {old.size}")
+    return Verified(CONSISTENCY, (old, new))
+
+
+def _signed(value: Any, pin: str) -> Head:
+    signed = read_head(value)
+    verify_head(signed, pin)
+    return signed.head
+
+
+def _record(value: Any, leaf: bytes, index: int) -> Mapping[str, Any] | None:
+    """Return the record of a leaf once it is seen to open it; None where the salt is destroyed."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or value.keys() != {"salt", "record"}:
+        broken("form", "an opening must be null, or have a salt and a record")
+    record = value["record"]
+    if not isinstance(record, dict):
+        broken("form", "a record must be an object")
+    salt = hexadecimal(value["salt"], SALT_BYTES, "salt")
+    if not opens(Opening(salt, canonical(record)), leaf):
+        broken("opening", f"salt and record do not open leaf {index}")
+    return record
+
+
+def _hashes(value: Any, name: str) -> list[bytes]:
+    if not isinstance(value, list) or len(value) > MOST_LEAVES:
+        broken("form", f"{name} must be a list of at most {MOST_LEAVES:,} hashes")
+    return [hexadecimal(one, HASH_BYTES, name) for one in value]
