@@ -43,7 +43,9 @@ def score_view(scored: Scored) -> dict[str, Any]:
         ],
         "missing": list(snapshot.missing),
         "baseline": card.baseline.kind,
-        "reasons": [wording.score_reason(reason) for reason in snapshot.reasons],
+        "reasons": [
+            wording.score_reason(reason, baseline=card.baseline.kind) for reason in snapshot.reasons
+        ],
     }
 
 
@@ -61,7 +63,10 @@ def limit_view(
         "caps": dict(decision.caps),
         "binding": list(decision.binding),
         "multiplier": decision.multiplier,
-        "reasons": [wording.limit_reason(one, decision, policy) for one in decision.reasons],
+        "reasons": [
+            wording.limit_reason(one, decision, policy, baseline=scored.release.card.baseline.kind)
+            for one in decision.reasons
+        ],
         "increases_blocked": [
             {
                 "party": party,

@@ -28,11 +28,18 @@ CAPS: Final = (
     "capacity",
     "product",
     "jurisdiction",
+    "other_lenders",
     "own",
+    "capital",
+    "partner",
 )
 """Names of all caps, in the order in which they are told of."""
 FROM_SCORE: Final = frozenset({"grade", "expected_loss", "stress_loss", "income"})
-"""Caps that move with the score; of these only, a missing holder could be the cause."""
+"""Caps that move with the score, so that its reasons are told with them.
+
+The capacity follows the score only by the income that a grade is presumed to have, which a proof
+replaces: its reason is the income, not the score.
+"""
 
 _EXACT: Final = Context(prec=60, rounding=ROUND_FLOOR)
 _NORMAL: Final = NormalDist()
@@ -52,11 +59,17 @@ class Income:
         Names the haircut in the policy: who vouches for the figure.
     obligations_minor : int
         Repayments of other debts a month.
+    whole : bool
+        The source says that there is no other income: nothing is presumed beside it.
+    uplift_minor : int
+        What liquid assets add to the debt that can be repaid.
     """
 
     monthly_minor: int
     source: str
     obligations_minor: int = 0
+    whole: bool = False
+    uplift_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,12 @@ class Inputs:
     own_minor : int, optional
         The customer's own cap.
     income : Income, optional
+    others_minor : int, optional
+        Revolving limits with other lenders, where a bureau told of them.
+    capital_minor : int, optional
+        The limit that the lender's capital carries (`server.limits.capital.capital_cap`).
+    partner_minor : int, optional
+        The limit that can be funded together with partners (`server.limits.joint.capacity`).
 
     Raises
     ------
@@ -86,11 +105,16 @@ class Inputs:
     drawn_minor: int = 0
     own_minor: int | None = None
     income: Income | None = None
+    others_minor: int | None = None
+    capital_minor: int | None = None
+    partner_minor: int | None = None
 
     def __post_init__(self) -> None:
         amounts = [self.current_minor or 0, self.drawn_minor, self.own_minor or 0]
+        amounts += [self.others_minor or 0, self.capital_minor or 0, self.partner_minor or 0]
         if self.income is not None:
             amounts += [self.income.monthly_minor, self.income.obligations_minor]
+            amounts.append(self.income.uplift_minor)
         if min(amounts) < 0:
             raise UsageError("an amount of money must be 0 or more")
 
@@ -116,14 +140,22 @@ def all_caps(policy: Policy, pack: Pack, rating: Rating, inputs: Inputs) -> dict
     if policy.stress_loss is not None:
         rate = stressed_default_prob(rating.default_prob)
         caps["stress_loss"] = loss_cap(policy.stress_loss, rate, drawn)
-    if income is not None:
-        counted = counted_income(policy, income)
-        caps["income"] = down(row.income_multiple * counted)
-        caps["capacity"] = capacity_cap(policy.capacity, counted, income.obligations_minor)
+    if row.presumed_minor is not None:
+        counted, owed, uplift = _means(policy, row.presumed_minor, income)
+        caps["income"] = down(row.income_multiple * counted) + uplift
+        caps["capacity"] = capacity_cap(policy.capacity, counted, owed, uplift)
     caps["product"] = policy.product_cap_minor
-    caps["jurisdiction"] = legal_cap(policy, pack, inputs)
+    law = legal_cap(policy, pack, inputs)
+    if law is not None:
+        caps["jurisdiction"] = law
+    if policy.other_lenders_minor is not None and inputs.others_minor is not None:
+        caps["other_lenders"] = max(0, policy.other_lenders_minor - inputs.others_minor)
     if inputs.own_minor is not None:
         caps["own"] = inputs.own_minor
+    if inputs.capital_minor is not None:
+        caps["capital"] = inputs.capital_minor
+    if inputs.partner_minor is not None:
+        caps["partner"] = inputs.partner_minor
     return caps
 
 
@@ -173,6 +205,8 @@ def counted_income(policy: Policy, income: Income) -> int:
     UsageError
         If the policy knows no such source.
     """
+    if not income.monthly_minor:
+        return 0  # nobody vouches for any: only debts or assets are known
     haircut = policy.haircuts.get(income.source)
     if haircut is None:
         known = ", ".join(policy.haircuts)
@@ -180,21 +214,53 @@ def counted_income(policy: Policy, income: Income) -> int:
     return down(haircut * income.monthly_minor)
 
 
-def capacity_cap(capacity: Capacity, monthly_minor: int, obligations_minor: int) -> int:
-    """Return the debt that the free part of an income repays: its present value (domain T17)."""
+def _means(policy: Policy, presumed_minor: int, income: Income | None) -> tuple[int, int, int]:
+    """Return the income that counts, the obligations, and the uplift by assets.
+
+    A proof says "at least so much", so it can only add to what is presumed of everybody in the
+    grade (invariant I10, decision 20). A statement of the *whole* income says "no more" as well:
+    then nothing is presumed.
+    """
+    if income is None:
+        return presumed_minor, 0, 0
+    proven = counted_income(policy, income)
+    counted = proven if income.whole else max(presumed_minor, proven)
+    return counted, income.obligations_minor, income.uplift_minor
+
+
+def capacity_cap(
+    capacity: Capacity, monthly_minor: int, obligations_minor: int, uplift_minor: int = 0
+) -> int:
+    """Return the debt that an income's free part and assets repay: its present value (domain T17).
+
+    Down to the minor unit, as every cap: the study prints T17 to the nearest (decision 21).
+    """
     spare = capacity.dti * monthly_minor - obligations_minor  # exact: 9 decimals, 15 digits
-    if spare <= 0:
-        return 0
-    value = Fraction(spare) * _annuity(capacity.annual_rate, capacity.months)
-    return value.numerator // value.denominator
+    above, below = spare.as_integer_ratio()
+    unit = _annuity(capacity.annual_rate, capacity.months)
+    return max(0, above * unit.numerator // (below * unit.denominator) + uplift_minor)
 
 
-def legal_cap(policy: Policy, pack: Pack, inputs: Inputs) -> int:
-    """Return the most that the law lets one consumer owe (domain T29)."""
+def legal_cap(policy: Policy, pack: Pack, inputs: Inputs) -> int | None:
+    """Return the most that the law lets one borrower owe (domain T29); None where no law says.
+
+    Where the law counts income, it counts what is proven and presumes nothing: without a proof the
+    cap is 0, so that a proof never lowers it.
+    """
+    if policy.borrower == "business":
+        figure = pack.figure("business_cap", inputs.day)
+        return None if figure is None else int(figure.value)
     law = pack.cap_on(inputs.day)
-    if not law.income_parts or inputs.income is None:
-        return law.amount_minor
-    return min(law.amount_minor, 12 * counted_income(policy, inputs.income) // law.income_parts)
+    if law is None:
+        return None
+    most = law.amount_minor
+    if law.income_parts:
+        income = 0 if inputs.income is None else counted_income(policy, inputs.income)
+        most = min(most, 12 * income // law.income_parts)
+    if policy.lender == "micro_lender":
+        figure = pack.figure("micro_lender_consumer_cap", inputs.day)
+        most = most if figure is None else min(most, int(figure.value))
+    return most
 
 
 def rounded(smallest_minor: int, multiplier: Decimal, quantum_minor: int) -> int:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.limits.caps import CAPS, FROM_SCORE, Inputs, all_caps, rounded
+from server.limits.explain import principal
 from server.limits.pack import Pack
 from server.limits.policy import Policy
 from server.limits.reasons import Family, Reason
 from server.limits.snapshot import Snapshot
-from shared.scorecard.reasons import MOST_REASONS
 
 CAP_REASONS: Final[Mapping[str, tuple[str, Family]]] = {
     "grade": ("P-GRADE", "policy"),
@@ -25,7 +25,10 @@ CAP_REASONS: Final[Mapping[str, tuple[str, Family]]] = {
     "capacity": ("P-CAPACITY", "policy"),
     "product": ("P-PRODUCT", "outside"),
     "jurisdiction": ("P-LAW", "outside"),
+    "other_lenders": ("P-OTHERS", "policy"),
     "own": ("P-OWN", "policy"),
+    "capital": ("C-CAP", "outside"),
+    "partner": ("C-PARTNER", "outside"),
     "holder": ("H-MISSING", "outside"),
 }
 """Reason code of each cap, and whether it says something about the customer."""
@@ -49,7 +52,7 @@ class Decision:
     multiplier : str
         Of the scenario.
     reasons : tuple of Reason
-        One to four.
+        One to four, and one more where it is about enquiries.
     blocked : mapping of str to str
         Missing holders and why: while there are any, no limit is raised and no line opened.
     provisional : bool
@@ -118,6 +121,8 @@ def _reasons(
 ) -> tuple[Reason, ...]:
     """Return the reasons of the components that bound, at most four (Regulation B, 9(b)(2)-7).
 
+    A fifth is about enquiries, which must never be left out (15 U.S.C. 1681g(f)(9)).
+
     The score's own reasons stand only where a cap bound that moves with the score.
     """
     if binding == (HOLDER,):
@@ -131,4 +136,4 @@ def _reasons(
         reasons.insert(1, Reason(MACRO, "outside"))
     if not FROM_SCORE.isdisjoint(binding):
         reasons += snapshot.reasons
-    return tuple(reasons[:MOST_REASONS])
+    return principal(reasons)

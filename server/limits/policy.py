@@ -33,6 +33,7 @@ _TOP = (
     "stress_loss",
     "capacity",
     "haircuts",
+    "other_lenders",
     "macro",
 )
 
@@ -48,11 +49,15 @@ class GradeRow:
     limit_minor : int
     income_multiple : Decimal
         Of the monthly income after its haircut.
+    presumed_minor : int, optional
+        Monthly income counted where no more is proven. None: the policy does not look at incomes,
+        and no income bounds a limit (decision 20).
     """
 
     name: str
     limit_minor: int
     income_multiple: Decimal
+    presumed_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,12 @@ class Policy:
         Share of an income that counts, by where the figure is from.
     macro : tuple of Macro
         By date.
+    other_lenders_minor : int, optional
+        The most that a customer's revolving limits may come to with all lenders together.
+    borrower : {'consumer', 'business'}
+        Whose legal cap applies; a policy file is a consumer's, the product catalogue says else.
+    lender : {'bank', 'micro_lender'}
+        Whose legal cap applies.
     """
 
     id: str
@@ -155,6 +166,9 @@ class Policy:
     capacity: Capacity
     haircuts: Mapping[str, Decimal]
     macro: tuple[Macro, ...]
+    other_lenders_minor: int | None = None
+    borrower: str = "consumer"
+    lender: str = "bank"
 
     @property
     def name(self) -> str:
@@ -202,12 +216,13 @@ def parse_policy(text: str, source: str) -> Policy:
         quantum_minor=tables.amount(top, "quantum_minor", low=1),
         product=tables.words(product, "name", "product"),
         product_cap_minor=tables.amount(product, "cap_minor", "product"),
-        grades=_grades(tables, top),
-        expected_loss=_loss(tables, top, "expected_loss"),
-        stress_loss=_loss(tables, top, "stress_loss") if "stress_loss" in top else None,
+        grades=parse_grades(tables, top),
+        expected_loss=parse_loss(tables, top, "expected_loss"),
+        stress_loss=parse_loss(tables, top, "stress_loss") if "stress_loss" in top else None,
         capacity=_capacity(tables, top),
         haircuts=_haircuts(tables, top),
         macro=_macro(tables, top),
+        other_lenders_minor=_other_lenders(tables, top) if "other_lenders" in top else None,
     )
     starts = bool(policy.macro) and policy.macro[0].since <= policy.effective_from
     rule = "the first scenario must begin by effective_from"
@@ -256,30 +271,57 @@ def _section(
     return section
 
 
-def _grades(tables: Tables, top: Mapping[str, Any]) -> Mapping[str, GradeRow]:
+def parse_grades(
+    tables: Tables, top: Mapping[str, Any], prefix: str = ""
+) -> Mapping[str, GradeRow]:
+    """Read the table of grades: a safer grade never gets less, whatever the column.
+
+    Parameters
+    ----------
+    tables : Tables
+        Takes the findings.
+    top : mapping
+        The table that holds `grades`.
+    prefix : str
+        Of the paths in findings.
+    """
     rows = []
-    for path, row in tables.rows(top, "grades"):
-        tables.unknown(path, row, ["name", "limit_minor", "income_multiple"])
+    for at, row in tables.rows(top, "grades"):
+        path = prefix + at
+        tables.unknown(path, row, ["name", "limit_minor", "income_multiple", "presumed_minor"])
         name, limit = tables.words(row, "name", path), tables.amount(row, "limit_minor", path)
-        rows.append(GradeRow(name, limit, tables.number(row, "income_multiple", path, high=100)))
-    names = [row.name for row in rows]
-    tables.check(bool(rows), "grades", "must hold a row for each grade, safest first", names)
-    tables.check(len(set(names)) == len(names), "grades", "names must differ", names)
+        multiple = tables.number(row, "income_multiple", path, high=100)
+        presumed = tables.amount(row, "presumed_minor", path) if "presumed_minor" in row else None
+        rows.append(GradeRow(name, limit, multiple, presumed))
+    names, path = [row.name for row in rows], f"{prefix}grades"
+    tables.check(bool(rows), path, "must hold a row for each grade, safest first", names)
+    tables.check(len(set(names)) == len(names), path, "names must differ", names)
+    known = [row.presumed_minor is not None for row in rows]
+    every = all(known) or not any(known)
+    tables.check(every, f"{path}.presumed_minor", "must stand in all rows or none", known)
     for safer, riskier in pairwise(rows):
         pair = f"{safer.name} (safer) must not get less than {riskier.name}"
-        for column in ("limit_minor", "income_multiple"):
-            more, less = getattr(safer, column), getattr(riskier, column)
-            tables.check(more >= less, f"grades.{column}", pair, f"{more} and {less}")
+        for column in ("limit_minor", "income_multiple", "presumed_minor"):
+            more, less = getattr(safer, column) or 0, getattr(riskier, column) or 0
+            tables.check(more >= less, f"{path}.{column}", pair, f"{more} and {less}")
     return MappingProxyType({row.name: row for row in rows})
 
 
-def _loss(tables: Tables, top: Mapping[str, Any], name: str) -> LossCap:
-    section = _section(tables, top, name, ("most_minor", "lgd", "ccf"))
+def parse_loss(tables: Tables, top: Mapping[str, Any], name: str, prefix: str = "") -> LossCap:
+    """Read a cap on a loss."""
+    path = prefix + name
+    section = tables.table(path, top.get(name, {}))
+    tables.unknown(path, section, ["most_minor", "lgd", "ccf"])
     return LossCap(
-        most_minor=tables.amount(section, "most_minor", name),
-        lgd=tables.number(section, "lgd", name, high=1, above_zero=True),
-        ccf=tables.number(section, "ccf", name, high=1, above_zero=True),
+        most_minor=tables.amount(section, "most_minor", path),
+        lgd=tables.number(section, "lgd", path, high=1, above_zero=True),
+        ccf=tables.number(section, "ccf", path, high=1, above_zero=True),
     )
+
+
+def _other_lenders(tables: Tables, top: Mapping[str, Any]) -> int:
+    section = _section(tables, top, "other_lenders", ("total_minor",))
+    return tables.amount(section, "total_minor", "other_lenders")
 
 
 def _capacity(tables: Tables, top: Mapping[str, Any]) -> Capacity:

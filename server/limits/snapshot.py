@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from server.limits.explain import principal
 from server.limits.reasons import Reason
 from shared.errors import DataError
 from shared.scorecard.card import Card
-from shared.scorecard.reasons import MOST_REASONS
 from shared.scorecard.scale import round_half_away
 
 MOST_POINTS: Final = 100_000
@@ -74,7 +74,7 @@ class Snapshot:
     missing : mapping of str to str
         Why each missing holder is missing: `no feed`, `stale` or `unknown customer`.
     reasons : tuple of Reason
-        At most four, costliest first; none from a missing holder.
+        At most four and one about enquiries, costliest first; none from a missing holder.
     """
 
     rating: Rating
@@ -199,7 +199,7 @@ def spans(card: Card, holders: Mapping[str, int]) -> dict[str, tuple[int, int]]:
 
 
 def merged_reasons(shares: Mapping[str, Share]) -> tuple[Reason, ...]:
-    """Merge the holders' local reasons, costliest first, at most four.
+    """Merge the holders' local reasons, costliest first, at most four, and one about enquiries.
 
     Each holder reports its own costliest; since points add up, so do the shortfalls of a code that
     two holders share. Equal shortfalls stand in the order of their codes.
@@ -212,7 +212,9 @@ def merged_reasons(shares: Mapping[str, Share]) -> tuple[Reason, ...]:
                 lost[code] = lost.get(code, 0) + points
                 holders[code] = (*holders.get(code, ()), holder)
     order = sorted((-points, code) for code, points in lost.items())
-    return tuple(
-        Reason(f"S-{code}", "score", points_lost=-points, holders=holders[code])
-        for points, code in order[:MOST_REASONS]
+    return principal(
+        [
+            Reason(f"S-{code}", "score", points_lost=-points, holders=holders[code])
+            for points, code in order
+        ]
     )

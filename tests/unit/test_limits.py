@@ -96,7 +96,8 @@ def test_draft_cap_of_t29_is_a_third_of_the_annual_income(income, cap):
     pack = parse_pack(*embedded("pack_cn_draft_2020"))
     inputs = Inputs(DAY, income=Income(income, "bank"))
     assert legal_cap(POLICY, pack, inputs) == cap
-    assert legal_cap(POLICY, pack, Inputs(DAY)) == 30_000_000
+    # Where the law counts income, nobody's word is no income: a proof can only raise the cap.
+    assert legal_cap(POLICY, pack, Inputs(DAY)) == 0
 
 
 @pytest.mark.parametrize(
@@ -218,11 +219,12 @@ def test_scorer_refuses_a_card_that_cannot_score():
 
 def test_score_reasons_stand_only_where_the_score_bound():
     reasons = merged_reasons({"bank": Share(0, (("UTILISATION", 9),))})
-    bound = decide(POLICY, PACK, snapshot(reasons=reasons), Inputs(DAY))
+    proven = Inputs(DAY, income=Income(2_000_000, "bank"))
+    bound = decide(POLICY, PACK, snapshot(reasons=reasons), proven)
     assert [one.code for one in bound.reasons] == ["P-LOSS", "S-UTILISATION"]
     best = Rating(119, Decimal("0.000390"), 950, "A")
     rich = replace(POLICY, grades={"A": replace(POLICY.grades["A"], limit_minor=10**8)})
-    free = decide(rich, PACK, snapshot(best, reasons=reasons), Inputs(DAY))
+    free = decide(rich, PACK, snapshot(best, reasons=reasons), proven)
     assert [one.code for one in free.reasons] == ["P-PRODUCT"]
     assert free.reasons[0].family == "outside"
 
