@@ -22,8 +22,10 @@ from server import screen
 from server.commands.common import SCHEMA_VERSION
 from server.commands.config import config
 from server.commands.demo import demo
+from server.commands.log import log
 from server.commands.model import model
 from server.commands.nodes import nodes
+from server.commands.replay import replay
 from server.commands.score import score
 from server.commands.serve import serve
 from server.commands.train import train
@@ -40,6 +42,8 @@ for _command in (train, demo, serve, score):
 app.add_typer(model, name="model")
 app.add_typer(nodes, name="nodes")
 app.add_typer(config, name="config")
+app.add_typer(replay, name="replay")
+app.add_typer(log, name="log")
 
 
 def _version(show: bool) -> None:

@@ -1,0 +1,86 @@
+"""`confide replay`: a policy's rules played through on customers whose story is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server.commands.common import Format, FormatOption, emit
+from server.limits.golden import REPAID_ON, Row, Trace, frequent, run, stable, with_downturn
+from server.limits.line_lint import parse_line_policy
+from server.limits.line_policy import LinePolicy
+from server.policies import embedded
+from shared.errors import EnvironmentFault
+
+replay = typer.Typer(no_args_is_help=True, help="Play a policy's rules through on a known story.")
+LinePolicyOption = Annotated[
+    Path | None,
+    typer.Option("--line-policy", help="A policy of a line's life; without one, the reference."),
+]
+_LEGEND = (
+    "A active, O observation, R reduced, RS restoring. B01 drew often, B02 went on, B03 at the",
+    "floor, M01 the downturn, H01 clean reviews so far, R01 out of observation, R02 a step up,",
+    "R03 restored. Both customers repaid everything on time; they and their money are invented.",
+)
+
+
+@replay.callback()
+def root() -> None:
+    """Play a policy's rules through on a known story."""
+
+
+@replay.command()
+def golden(line_policy: LinePolicyOption = None, form: FormatOption = Format.TEXT) -> None:
+    """Print the limits of two punctual customers through twelve reviews and a downturn."""
+    policy = with_downturn(load_line_policy(line_policy))
+    traces = [run(customer, policy) for customer in (stable(), frequent())]
+    if form is Format.JSON:
+        emit({"policy": policy.name, "customers": [_plain(trace) for trace in traces]})
+        return
+    typer.echo(f"policy {policy.name}, limits in whole units after each review")
+    typer.echo(f"{'cycle':>5} {'day':>4}  " + "  ".join(f"{_head(one):<43}" for one in traces))
+    for rows in zip(*(trace.rows for trace in traces), strict=True):
+        day = rows[0].cycle * 30
+        typer.echo(f"{rows[0].cycle:>5} {day:>4}  " + "  ".join(map(_cells, rows)))
+    for line in _LEGEND:
+        typer.echo(line)
+
+
+def load_line_policy(path: Path | None) -> LinePolicy:
+    """Return the policy of a file, or the reference.
+
+    Raises
+    ------
+    ConfigError
+        With all that is wrong in it.
+    EnvironmentFault
+        If the file cannot be read.
+    """
+    if path is None:
+        return parse_line_policy(*embedded("line_reference"))
+    try:
+        return parse_line_policy(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise EnvironmentFault(f"cannot read {path}: it is no text in UTF-8") from error
+
+
+def _head(trace: Trace) -> str:
+    return f"{trace.customer.name:<18} available, then day {REPAID_ON}"
+
+
+def _cells(row: Row) -> str:
+    drawn, repaid = row.available_drawn_minor // 100, row.available_repaid_minor // 100
+    late = f" {row.days_past_due} days late" if row.days_past_due else ""
+    return f"{row.cell:<18} {drawn:>9} {repaid:>9}{late}".ljust(43)
+
+
+def _plain(trace: Trace) -> dict[str, object]:
+    return {
+        "name": trace.customer.name,
+        "cycles": [row.to_mapping() for row in trace.rows],
+        "events": [event.to_mapping() for event in trace.events],
+    }

@@ -1,0 +1,73 @@
+"""Reasons that a line's life gives, besides those of the score and of the caps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from types import MappingProxyType
+from typing import Final
+
+from server.limits.reasons import Family, Reason
+
+LINE_CODES: Final[Mapping[str, Family]] = MappingProxyType(
+    {
+        "B01": "behaviour",
+        "B02": "behaviour",
+        "B03": "behaviour",
+        "B04": "behaviour",
+        "B05": "behaviour",
+        "B06": "behaviour",
+        "B07": "behaviour",
+        "B08": "behaviour",
+        "B09": "behaviour",
+        "B10": "behaviour",
+        "H01": "behaviour",
+        "H02": "policy",
+        "R01": "policy",
+        "R02": "policy",
+        "R03": "policy",
+        "I-IDLE": "policy",
+        "M-MACRO": "outside",
+        "C-CAP": "outside",
+        "C-PAUSE": "outside",
+        "H-MISSING": "outside",
+        "P-CONSENT": "policy",
+        "P-DISPUTE": "policy",
+        "P-FRAUD": "policy",
+        "P-AGREED": "policy",
+        "P-OWN": "policy",
+        "P-TEMP": "policy",
+        "P-CLOSE": "policy",
+    }
+)
+"""Every code and its family. B02: a trigger went on, a step down. B03: at the floor. H01: clean
+reviews so far. H02: the cool-down runs. R01: out of observation. R02: a step up. R03: restored."""
+MOST_REASONS: Final = 4
+
+
+def because(code: str, **params: int | str) -> Reason:
+    """Return the reason of a code, with what its sentence says."""
+    return Reason(code, LINE_CODES[code], params=tuple(params.items()))
+
+
+def progress(code: str, clean: int, needed: int) -> Reason:
+    """Return H01: so many clean reviews of so many, for a rule."""
+    return because("H01", rule=code, clean=clean, needed=needed)
+
+
+def cooling(until: date) -> Reason:
+    """Return H02: the limit was cut, and does not rise before a day."""
+    return because("H02", until=until.isoformat())
+
+
+def silent(missing: Iterable[str]) -> Reason:
+    """Return the reason that holders are missing."""
+    return Reason("H-MISSING", "outside", holders=tuple(sorted(missing)))
+
+
+def first_of(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Return reasons, each code once, at most four (Regulation B, comment 9(b)(2)-1)."""
+    found: dict[str, Reason] = {}
+    for reason in reasons:
+        found.setdefault(reason.code, reason)
+    return tuple(found.values())[:MOST_REASONS]
