@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from functools import cache
 from importlib.metadata import entry_points, version
 from itertools import pairwise
 from typing import Annotated
@@ -61,6 +62,13 @@ def root(
     """Federated credit scoring: several data holders, one readable scorecard, no pooled rows."""
 
 
+@cache
+def _command() -> click.Command:
+    """Build the command line once, whatever number of times it is run in a process."""
+    _add_party_commands()
+    return typer.main.get_command(app)
+
+
 def _add_party_commands() -> None:
     """Add the parties' own commands; one named `model.export` goes into the group `model`."""
     groups = {group.name: group.typer_instance for group in app.registered_groups}
@@ -100,8 +108,7 @@ def report_error(error: ConfideError) -> None:
 
 def main() -> int:
     """Run the command line; return its exit status."""
-    _add_party_commands()
-    command = typer.main.get_command(app)
+    command = _command()
     try:
         result = command.main(standalone_mode=False)
     except ConfideError as error:
