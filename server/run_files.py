@@ -20,12 +20,12 @@ from shared.errors import (
     ConfigError,
     DataError,
     EnvironmentFault,
-    FeedRefused,
-    ReleaseRefused,
-    RunFailed,
     codes,
 )
 from shared.jobs import COORDINATOR, check_run_name
+
+# What some classes of errors carry beside message, hint and party.
+_OWN = ("reported", "check", "reason", "after")
 
 
 class RunFiles:
@@ -128,7 +128,7 @@ def error_to_value(error: ConfideError) -> dict[str, Any]:
         "hint": error.hint,
         "party": error.party,
     }
-    for name in ("reported", "check", "source", "findings"):
+    for name in (*_OWN, "source", "findings"):
         if hasattr(error, name):
             value[name] = getattr(error, name)
     return value
@@ -138,13 +138,9 @@ def error_from_value(value: dict[str, Any]) -> ConfideError:
     """Return the error that `error_to_value` was given."""
     kind = codes().get(value["code"], ConfideError)
     hint, party = value["hint"], value["party"]
-    if issubclass(kind, RunFailed):
-        return kind(value["message"], hint=hint, party=party, reported=value["reported"])
-    if issubclass(kind, ReleaseRefused | FeedRefused):
-        return kind(value["message"], check=value["check"], hint=hint, party=party)
-    error: ConfideError
     if issubclass(kind, ConfigError | DataError):
         error = kind(value["source"], value["findings"])
         error.hint, error.party = hint, party
         return error
-    return kind(value["message"], hint=hint, party=party)
+    own = {name: value[name] for name in _OWN if name in value}
+    return kind(value["message"], hint=hint, party=party, **own)

@@ -9,7 +9,8 @@
     ├── DataError             1 / 422   a holder's data breaks the contract
     │   └── ContractChanged   1 / 409   the contract is not the one the card was trained on
     ├── Conflict              1 / 409   what a line, hold or key is now does not allow it, by name
-    │   └── KeyReused         1 / 422   an idempotency key came back with another request
+    │   ├── KeyReused         1 / 422   an idempotency key came back with another request
+    │   └── DrawRefused       1 / 409   a draw is not made, by the code of the reason
     ├── EnvironmentFault      3 / 503   a file, port, disk or party that is not there
     │   └── PartyLost         3 / 503   a party died, or did not answer before its deadline
     ├── Refused               4 / 403   a privacy or security rule says no
@@ -19,6 +20,8 @@
     │   ├── ReleaseRefused    4 / 403   a release failed one of its checks, by name
     │   ├── FeedRefused       4 / 403   a score feed failed one of its checks, by name
     │   ├── FourEyes          4 / 403   who proposed a change also wanted to approve it
+    │   ├── Unauthorised      4 / 401   no token, or one that fails a check, by name
+    │   ├── TooMany           4 / 429   asked more often than is allowed
     │   └── LogBroken         4 / 403   the decision log failed one of its checks, by name
     ├── RunFailed             1 / 500   a party reported an error; it is named, its text is carried
     └── Interrupted         130 / 499   stopped by the user
@@ -162,6 +165,28 @@ class KeyReused(Conflict):
     http_status = 422
 
 
+class DrawRefused(Conflict):
+    """A hold or a draw is not made.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        See `ConfideError`.
+    check : str
+        `state`, `score`, `purpose`, `available`, `price` or `fund`.
+    reason : str
+        The code of the reason, as customers are told it; empty where it is the limit itself.
+    """
+
+    code = "draw-refused"
+
+    def __init__(
+        self, message: str, *, check: str, reason: str = "", hint: str = "", party: str = ""
+    ) -> None:
+        super().__init__(message, check=check, hint=hint, party=party)
+        self.reason = reason
+
+
 class EnvironmentFault(ConfideError):
     """Something outside the program is missing: a file, a port, room on a disk."""
 
@@ -243,6 +268,44 @@ class FourEyes(Refused):
     """Who proposed a change cannot approve it."""
 
     code = "four-eyes"
+
+
+class Unauthorised(Refused):
+    """There is no access token, or it failed one of its checks.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        See `ConfideError`.
+    check : str
+        Which check failed: `missing`, `form`, `key`, `signature`, `clock`, `expiry` or `client`.
+    """
+
+    code = "unauthorised"
+    http_status = 401
+
+    def __init__(self, message: str, *, check: str, hint: str = "", party: str = "") -> None:
+        super().__init__(message, hint=hint, party=party)
+        self.check = check
+
+
+class TooMany(Refused):
+    """The same caller asked for this more often than is allowed.
+
+    Parameters
+    ----------
+    message, hint, party : str
+        See `ConfideError`.
+    after : int
+        Seconds after which the same request is let through.
+    """
+
+    code = "too-many"
+    http_status = 429
+
+    def __init__(self, message: str, *, after: int, hint: str = "", party: str = "") -> None:
+        super().__init__(message, hint=hint, party=party)
+        self.after = after
 
 
 class LogBroken(Refused):

@@ -66,6 +66,7 @@ def assert_same_card(one, other):
             assert left == right, path
 
 
+@pytest.mark.slow
 def test_it_gives_the_card_of_engine_local_and_a_second_run_is_refused(confide, flower, tmp_path):
     path = build(tmp_path / "flower")
     shutil.copytree(tmp_path / "flower", tmp_path / "local")

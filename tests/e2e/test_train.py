@@ -90,6 +90,7 @@ def test_an_error_as_json_has_its_code_party_and_hint(confide, federation):
     assert "chmod 600" in error["hint"]
 
 
+@pytest.mark.slow
 def test_too_small_an_intersection_ends_with_a_refusal(confide, federation):
     status, out, err = confide(
         "train", "-f", federation, "--set", "protocol.min_common=300", "--format", "text"
@@ -100,6 +101,7 @@ def test_too_small_an_intersection_ends_with_a_refusal(confide, federation):
     assert_nothing_half_written(federation.parent)
 
 
+@pytest.mark.slow
 def test_two_parties_need_their_word_and_the_ledger_keeps_it(confide, tmp_path):
     path = build(tmp_path, parties=("bank", "bureau"), customers=350)
     status, _, err = confide("train", "-f", path)
@@ -142,6 +144,7 @@ def test_a_dry_run_starts_nothing_and_changes_nothing(confide, federation):
     assert {path: path.stat().st_mtime_ns for path in federation.parent.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(
     start, confide, tmp_path
 ):

@@ -203,8 +203,19 @@ PHASES = {"join": "query.join", "align": "query.align"}
 PHASES |= {"moments": "train.moments", "score": "evaluate.score", "release": "query.release"}
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("victim", ["bank", "payments"])
+@pytest.mark.parametrize(
+    ("victim", "phase"),
+    [
+        ("bank", "moments"),
+        ("payments", "release"),
+        *(
+            pytest.param(victim, phase, marks=pytest.mark.slow)
+            for victim in ("bank", "payments")
+            for phase in PHASES
+            if (victim, phase) not in {("bank", "moments"), ("payments", "release")}
+        ),
+    ],
+)
 def test_a_party_that_dies_in_a_phase_is_named_and_a_new_run_works(federation, phase, victim):
     def dies(party, kind):
         return party == victim and kind == PHASES[phase]
@@ -223,11 +234,11 @@ def test_a_party_that_dies_in_a_phase_is_named_and_a_new_run_works(federation, p
 @pytest.mark.parametrize(
     ("tag", "phase"),
     [
-        ("align/list/bank", "align"),
-        ("toss/reveal", "moments"),
+        pytest.param("align/list/bank", "align", marks=pytest.mark.slow),
+        pytest.param("toss/reveal", "moments", marks=pytest.mark.slow),
         ("products/", "moments"),
-        ("score/part", "score"),
-        ("sum/", "score"),
+        pytest.param("score/part", "score", marks=pytest.mark.slow),
+        pytest.param("sum/", "score", marks=pytest.mark.slow),
     ],
 )
 def test_a_party_that_falls_silent_inside_a_phase_is_lost_within_its_deadline(

@@ -573,12 +573,17 @@ def test_a_party_that_stops_before_it_signs_ends_the_phase_and_the_next_takes_a_
 @pytest.mark.parametrize(
     ("victim", "tag"),
     [
-        ("payments", "pseudonym/share"),
         ("payments", "pseudonym/proof"),
-        ("payments", "release/state"),
-        ("payments", "release/signature"),
-        ("bank", "release/draft"),
         ("bank", "release/complete"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (
+                ("payments", "pseudonym/share"),
+                ("payments", "release/state"),
+                ("payments", "release/signature"),
+                ("bank", "release/draft"),
+            )
+        ),
     ],
 )
 def test_a_party_that_falls_silent_is_lost_within_its_deadline(again, victim, tag):

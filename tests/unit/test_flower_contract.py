@@ -35,11 +35,11 @@ from shared.errors import (
     ConfideError,
     ConfigError,
     DataError,
-    FeedRefused,
+    DrawRefused,
     PartyLost,
     Refused,
-    ReleaseRefused,
     RunFailed,
+    TooMany,
     UsageError,
     codes,
 )
@@ -311,14 +311,15 @@ def test_every_error_survives_its_way_through_the_outcome_file(tmp_path):
         ConfigError: ConfigError("file.toml", ["a: must be b"]),
         DataError: DataError("train.parquet", ["A: column is missing"], hint="h"),
         RunFailed: RunFailed("m", hint="h", party="bank", reported="data"),
-        ReleaseRefused: ReleaseRefused("m", check="quorum", party="bank"),
-        FeedRefused: FeedRefused("m", check="form"),
+        DrawRefused: DrawRefused("m", check="price", reason="P-COST"),
+        TooMany: TooMany("m", after=3),
     }
     for number, kind in enumerate(codes().values()):
         if issubclass(kind, ConfigError | DataError):
             error = made.get(kind) or kind("file", ["finding"])
         else:
-            error = made.get(kind) or kind("m", hint="h", party="bank")
+            checked = {"check": "c"} if "check" in inspect.signature(kind).parameters else {}
+            error = made.get(kind) or kind("m", hint="h", party="bank", **checked)
         files = RunFiles(tmp_path / str(number))
         assert files.outcome() is None
         files.fail(error)
