@@ -237,7 +237,7 @@ def capacity_cap(
     """
     spare = capacity.dti * monthly_minor - obligations_minor  # exact: 9 decimals, 15 digits
     above, below = spare.as_integer_ratio()
-    unit = _annuity(capacity.annual_rate, capacity.months)
+    unit = annuity(capacity.annual_rate, capacity.months)
     return max(0, above * unit.numerator // (below * unit.denominator) + uplift_minor)
 
 
@@ -275,7 +275,13 @@ def down(amount: Decimal) -> int:
 
 
 @lru_cache(maxsize=64)
-def _annuity(annual_rate: Decimal, months: int) -> Fraction:
-    """Present value of one unit a month, exactly."""
+def annuity(annual_rate: Decimal, months: int) -> Fraction:
+    """Return the present value of one unit a month, exactly.
+
+    Parameters
+    ----------
+    annual_rate : Decimal
+    months : int
+    """
     rate = Fraction(annual_rate) / 12
     return (1 - (1 + rate) ** -months) / rate if rate else Fraction(months)
