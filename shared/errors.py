@@ -146,7 +146,11 @@ class Conflict(ConfideError):
         See `ConfideError`.
     check : str
         What stood against it: `version`, `state`, `available`, `currency`, `hold`, `shares`,
-        `fund`, `outstanding`, `reference`, `approval`, `in-flight`, `occasion` or `id`.
+        `fund`, `outstanding`, `reference`, `approval`, `in-flight`, `pending` (the decision is not
+        under a signed head yet), `extension`, `occasion` or `id`; `clock`, where it is earlier
+        than the last change; or the field that rules or state do not allow:
+        `limit`, `until`, `holders`, `source`, `issued`, `expires`, `as_of`, `months`, `amount`,
+        `ttl` or `value_date`.
     """
 
     code = "conflict"
@@ -318,7 +322,7 @@ class LogBroken(Refused):
     check : str
         Which check failed: `form`, `key`, `signature`, `clock`, `shrunk`, `fork`, `extension`,
         `root`, `chain`, `inclusion`, `range` or `opening`; of a decision that is made again
-        `policy`, `pack` or `replay`.
+        `commitment`, `policy`, `pack` or `replay`.
     """
 
     code = "log-broken"

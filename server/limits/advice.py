@@ -9,7 +9,7 @@ is run, as a black box). What is told is read off that run, so the promise is wh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import combinations, product
@@ -18,7 +18,7 @@ from typing import Any
 from server.limits.actions import ActionSet
 from server.limits.explain import SHARES, Money, Texts
 from server.limits.line_policy import Rule
-from server.limits.whatif import FACTS, Change, Reviews, Value, highest, limit_on
+from server.limits.whatif import FACTS, Change, Reviews, highest, limit_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def advise(
     """
     waits, day = reviews.waits_for(), reviews.today()
     search = _Search(reviews, day + timedelta(days=actions.horizon_days))
-    options = {} if waits else _options(actions, reviews.facts(), day)
+    options = {} if waits else _options(actions, reviews, day)
     found = search.best(options, actions.together)
     return Advised(
         advice=_told(found, actions.most),
@@ -120,15 +120,26 @@ def holds(advice: Advice, reviews: Reviews) -> bool:
 
 
 def _options(
-    actions: ActionSet, facts: Mapping[str, Value], day: date
+    actions: ActionSet, reviews: Reviews, day: date
 ) -> dict[str, tuple[tuple[Change, int], ...]]:
-    """Return every step of every action that has any, smallest first."""
-    found = {
-        action.code: action.options(facts[action.fact], day)
-        for action in actions.actions
-        if action.fact in facts and action.fact not in actions.immutable
-    }
-    return {code: steps for code, steps in found.items() if steps}
+    """Return every step of every action that has any, smallest first.
+
+    A change is seen after the action's delay, or from the day on which the past stops counting,
+    where that is known and comes first.
+    """
+    facts, found = reviews.facts(), {}
+    for action in actions.actions:
+        if action.fact not in facts or action.fact in actions.immutable:
+            continue
+        settled = reviews.settles(action.fact)
+        steps = action.options(facts[action.fact], day)
+        if settled is not None:
+            steps = tuple(
+                (replace(change, since=min(change.since, settled)), cost) for change, cost in steps
+            )
+        if steps:
+            found[action.code] = steps
+    return found
 
 
 class _Search:
@@ -249,7 +260,7 @@ def advice_view(
     else:
         notes.insert(0, say("advice.no_activity"))
     if advised.not_computed:
-        who = texts.listed(advised.not_computed)
+        who = texts.holders(advised.not_computed)
         notes.insert(0, say("advice.not_computed", holders=who))
     if not advised.advice:
         notes.insert(0, say("advice.none"))
@@ -285,7 +296,7 @@ def _one_view(advice: Advice, texts: Texts, money: Money) -> dict[str, Any]:
             "advice.result_offer" if advice.offered else "advice.result",
             limit=amount(advice.expected_minor),
             otherwise=amount(advice.otherwise_minor),
-            day=advice.by.isoformat(),
+            day=texts.day(advice.by),
         ),
         "expected_limit_minor": advice.expected_minor,
         "otherwise_limit_minor": advice.otherwise_minor,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from server.limits.pack import Pack
 from server.limits.policy import parse_grades, parse_loss
 from server.limits.pricing import parse_prices
-from server.limits.products import Catalogue, Product, Temporary
+from server.limits.products import Catalogue, Product, Temporary, Velocity
 from server.limits.tables import Tables, parse_decimal_toml
 from shared.errors import ConfigError
 
@@ -68,7 +68,9 @@ _AMOUNTS: Final = ("cap_minor", "floor_minor", "least_draw_minor", "income_minor
 
 def _product(tables: Tables, row: Mapping[str, Any], path: str) -> Product:
     known = ["id", "borrower", "lender", *_AMOUNTS, "quantum_minor", "months", "purposes"]
-    tables.unknown(path, row, [*known, "grades", "expected_loss", "prices", "temporary"])
+    tables.unknown(
+        path, row, [*known, "grades", "expected_loss", "prices", "temporary", "velocity"]
+    )
     dot = f"{path}."
     cap, floor, least, income = (tables.amount(row, key, path) for key in _AMOUNTS)
     rule = "floor_minor <= cap_minor must hold, and least_draw_minor <= cap_minor"
@@ -92,6 +94,7 @@ def _product(tables: Tables, row: Mapping[str, Any], path: str) -> Product:
         expected_loss=parse_loss(tables, row, "expected_loss", dot),
         prices=prices,
         temporary=_temporary(tables, row, path) if "temporary" in row else None,
+        velocity=_velocity(tables, row, path) if "velocity" in row else None,
     )
 
 
@@ -126,4 +129,14 @@ def _temporary(tables: Tables, row: Mapping[str, Any], path: str) -> Temporary:
         most_minor=tables.amount(section, "most_minor", where),
         share=tables.number(section, "share", where, high=1),
         days=tables.whole(section, "days", where, low=1, high=366),
+    )
+
+
+def _velocity(tables: Tables, row: Mapping[str, Any], path: str) -> Velocity:
+    at = f"{path}.velocity"
+    section = tables.table(at, row["velocity"])
+    tables.unknown(at, section, ["days", "most_minor"])
+    return Velocity(
+        days=tables.whole(section, "days", at, low=1, high=366),
+        most_minor=tables.amount(section, "most_minor", at, low=1),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from decimal import Decimal
 from string import Formatter
 from typing import Any, Final
@@ -65,7 +66,19 @@ class Texts:
 
     def listed(self, words: Sequence[str]) -> str:
         """Return words as a list."""
-        return self.sentences["form.list_and"].join(words)
+        *first, last = [*words] or [""]
+        if not first:
+            return last
+        return self.sentences["form.list_and"].join([self.sentences["form.list"].join(first), last])
+
+    def holders(self, names: Sequence[str]) -> str:
+        """Return parties as people know them; a party that has no such name stands as it is."""
+        return self.listed([self.sentences.get(f"holder.{name}", name) for name in names])
+
+    def day(self, day: date) -> str:
+        """Return a day: ``28 September 2026``."""
+        month = self.sentences[f"month.m{day.month}"]
+        return self.say("form.day", year=day.year, month=month, day=day.day)
 
     def money(self, minor: int, currency: str, digits: int) -> str:
         """Return an amount: ``19,400.00 CNY``.
@@ -88,9 +101,13 @@ class Texts:
         """Return a number of points."""
         return self.say("form.point_one" if count == 1 else "form.point_many", count=count)
 
+    def reviews(self, count: int) -> str:
+        """Return a number of reviews."""
+        return self.say("form.review_one" if count == 1 else "form.review_many", count=count)
+
     def percent(self, share: Decimal) -> str:
-        """Return a share as a percentage with one decimal."""
-        return self.say("form.percent", number=f"{share * 100:.1f}")
+        """Return a share as a percentage, with up to two decimals."""
+        return self.say("form.percent", number=f"{share * 100:.2f}".rstrip("0").rstrip("."))
 
 
 def parse_texts(text: str, source: str) -> Texts:
@@ -243,7 +260,7 @@ def tell(
     UsageError
         If the texts have no sentence for the code.
     """
-    holders = texts.listed(reason.holders)
+    holders = texts.holders(reason.holders)
     if reason.family == "score":
         topic = reason.code.removeprefix("S-")
         named = texts.sentences.get(f"topic.{topic}", topic.replace("_", " ").lower())
@@ -254,7 +271,7 @@ def tell(
         text = texts.say(
             f"reason.{reason.code}{'-FOR-A-TIME' if plain else ''}",
             **_figures(reason, texts, money),
-            multiplier=multiplier,
+            multiplier="" if multiplier is None else texts.percent(Decimal(multiplier)),
             holders=holders,
         )
     return Told(
@@ -348,10 +365,17 @@ def _figures(reason: Reason, texts: Texts, money: Money) -> dict[str, object]:
     if figures.get("metric") in SHARES:
         for name in figures.keys() & {"value", "enter"}:
             figures[name] = texts.percent(Decimal(str(figures[name])))
+    elif "enter" in figures:
+        figures["enter"] = f"{Decimal(str(figures['enter'])).normalize():f}"
     if isinstance(step := figures.get("step"), int):
         figures["step"] = texts.money(step, money.currency, money.digits)
-    amount = texts.money(reason.amount_minor or 0, money.currency, money.digits)
-    return {**figures, "amount": amount}
+    if isinstance(until := figures.get("until"), str):
+        figures["until"] = texts.day(date.fromisoformat(until))
+    if "rule" in figures:
+        figures["signal"] = texts.sentences.get(f"signal.{figures['rule']}", figures["rule"])
+    if reason.amount_minor is not None:
+        figures["amount"] = texts.money(reason.amount_minor, money.currency, money.digits)
+    return figures
 
 
 def _headline(limit: int, before: int | None, target: int | None, *, frozen: bool) -> str:

@@ -16,6 +16,8 @@ from typing import Final, Literal
 from shared.errors import Conflict, DataError
 
 Cause = Literal["", "arrears", "default", "fraud", "purpose"]
+RANK: Final[tuple[Cause, ...]] = ("", "arrears", "default", "purpose", "fraud")
+"""Why a line is frozen, gravest last: only a graver cause replaces another."""
 
 
 class State(StrEnum):

@@ -9,10 +9,21 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-from server.limits.line import BLANK, Cause, Line, State, Temporary, Window
+from server.limits.line import (
+    BLANK,
+    DRAWING,
+    RANK,
+    Cause,
+    Delinquency,
+    Line,
+    State,
+    Temporary,
+    Window,
+)
 from server.limits.line_events import Initiator, Journal, LineEvent
 from server.limits.line_policy import LinePolicy
-from server.limits.line_reasons import because
+from server.limits.line_reasons import because, curing
+from server.limits.reasons import Reason
 from server.limits.target import Target
 from shared.errors import Conflict, Refused, UsageError
 
@@ -162,7 +173,7 @@ def self_lower(
         "offer": None,
         "offered_on": as_of,  # nobody who wanted less is soon offered more
     }
-    journal.note("self_lowered", [because("P-OWN")], **changes)
+    journal.note("self_lowered", [Reason("P-OWN", "policy", amount_minor=limit)], **changes)
     return _done(journal)
 
 
@@ -191,7 +202,7 @@ def grant_temporary(
     if not 0 < days <= policy.temporary_days or passing.since != as_of:
         findings.append(f"it must begin today and last at most {policy.temporary_days} days")
     if line.delinquency.curing:
-        findings.append("something is overdue or was lately")
+        findings.append("something is overdue or was lately, or a concession was made")
     if findings:
         raise Refused("no temporary amount: " + "; ".join(findings))
     journal = Journal(line, as_of)
@@ -203,17 +214,21 @@ def grant_temporary(
 def freeze(line: Line, cause: Cause, as_of: date, initiator: Initiator = "issuer") -> Acted:
     """Stop draws at once: fraud, or a forbidden purpose; repayment stays open.
 
+    Of a line that is frozen, a graver cause takes the place of the other.
+
     Raises
     ------
     UsageError
         If the cause is another one: arrears freeze a line by themselves.
     Conflict
-        If the line is not open.
+        If the line is not open, or frozen for that cause or a graver one.
     """
     codes = {"fraud": "P-FRAUD", "purpose": "B10"}
     if cause not in codes:
         raise UsageError(f"cause must be {' or '.join(codes)}")
     _must_be_open(line)
+    if RANK.index(cause) <= RANK.index(line.frozen_for):
+        raise Conflict(f"the line is frozen for {line.frozen_for}", check="state")
     journal = Journal(line, as_of, initiator)
     journal.note(
         "frozen", [because(codes[cause])], state=State.FROZEN, frozen_for=cause, offer=None
@@ -276,6 +291,31 @@ def give_consent(line: Line, as_of: date) -> Acted:
     return _done(journal)
 
 
+def forbear(line: Line, late: Delinquency, policy: LinePolicy, as_of: date) -> Acted:
+    """Take note of a concession because of difficulties: nothing is raised for a year (M68).
+
+    The limit stays, and so does what can be drawn: who asks for help loses nothing by it.
+
+    Parameters
+    ----------
+    line : Line
+    late : Delinquency
+        Of today, with the concession.
+    policy : LinePolicy
+    as_of : date
+
+    Raises
+    ------
+    Conflict
+        If the line is not open.
+    """
+    _must_be_open(line)
+    journal = Journal(line, as_of)
+    told = [curing(late, policy.arrears)]
+    journal.note("forborne", told, delinquency=late, offer=None)
+    return _done(journal)
+
+
 def close_line(
     line: Line, owed_minor: int, as_of: date, initiator: Initiator = "customer"
 ) -> Acted:
@@ -291,6 +331,61 @@ def close_line(
     kind, state = ("closing", State.CLOSING) if owed_minor else ("closed", State.CLOSED)
     journal = Journal(line, as_of, initiator)
     journal.note(kind, [because("P-CLOSE")], state=state, frozen_for="", offer=None)
+    return _done(journal)
+
+
+def override_limit(
+    line: Line, limit_minor: int, owed_minor: int, target: Target, policy: LinePolicy, as_of: date
+) -> Acted:
+    """Set a limit by the word of a person, within the policy's bounds (domain 2.14).
+
+    Downwards by one cut at most; upwards no further than what the customer agreed to, and never
+    above law and the customer's own cap. The next scheduled review decides by the rules again.
+
+    Parameters
+    ----------
+    line : Line
+    limit_minor : int
+        Rounded down to a quantum.
+    owed_minor : int
+        Outstanding and held.
+    target : Target
+        Of today.
+    policy : LinePolicy
+    as_of : date
+
+    Raises
+    ------
+    Conflict
+        With check `state`, if the line is frozen or not open; with check `limit`, out of bounds.
+    """
+    if line.state not in DRAWING:
+        raise Conflict(f"the line is {line.state}", check="state")
+    now, limit = line.effective_limit_minor, policy.floored(limit_minor)
+    low, high = policy.lowest_after_cut(now), line.approved_limit_minor
+    high = high if target.absolute_minor is None else min(high, target.absolute_minor)
+    if not low <= limit <= high or limit == now:
+        why = f"limit_minor must lie from {low} to {high} and differ from {now}"
+        raise Conflict(why, check="limit")
+    told, journal = [because("P-HUMAN")], Journal(line, as_of)
+    changes: dict[str, Any] = {
+        "effective_limit_minor": limit,
+        "caps_limit_minor": max(line.caps_limit_minor, limit),
+        "advised_limit_minor": max(limit + line.temporary_on(as_of), owed_minor),
+        "offer": None,
+    }
+    if limit < now:
+        state = State.OBSERVATION if line.state is State.OBSERVATION else State.REDUCED
+        remembered = (*line.before_cuts, (as_of, now))
+        journal.note(
+            "overridden", told, state=state, cut_on=as_of, before_cuts=remembered, **changes
+        )
+        return _done(journal)
+    rising = line.state in {State.REDUCED, State.RESTORING}
+    state = State.RESTORING if rising else line.state
+    journal.note("overridden", told, state=state, loosened_on=as_of, **changes)
+    if rising and limit == line.approved_limit_minor:
+        journal.note("restored", [because("R03")], state=State.ACTIVE, restored_on=as_of)
     return _done(journal)
 
 

@@ -34,7 +34,8 @@ class LineEvent:
     kind : str
         `requested`, `opened`, `observed`, `cut`, `stepped_down`, `scaled`, `left_observation`,
         `stepped_up`, `restored`, `reviewed`, `frozen`, `cured`, `aged`, `offered`, `increased`,
-        `self_lowered`, `temporary`, `lapsed`, `consent`, `closing` or `closed`.
+        `self_lowered`, `overridden`, `temporary`, `lapsed`, `consent`, `forborne`, `closing` or
+        `closed`.
     on : date
     version : int
         Of the line after it.

@@ -7,6 +7,9 @@ from datetime import date
 from types import MappingProxyType
 from typing import Final
 
+from server.limits.delinquency import add_months
+from server.limits.line import Delinquency
+from server.limits.line_policy import Arrears
 from server.limits.reasons import Family, Reason
 
 LINE_CODES: Final[Mapping[str, Family]] = MappingProxyType(
@@ -38,6 +41,9 @@ LINE_CODES: Final[Mapping[str, Family]] = MappingProxyType(
         "P-OWN": "policy",
         "P-TEMP": "policy",
         "P-CLOSE": "policy",
+        "P-HUMAN": "policy",
+        "P-EXTRA": "policy",
+        "P-EASED": "policy",
     }
 )
 """Every code and its family. B02: a trigger went on, a step down. B03: at the floor. H01: clean
@@ -48,6 +54,14 @@ MOST_REASONS: Final = 4
 def because(code: str, **params: int | str) -> Reason:
     """Return the reason of a code, with what its sentence says."""
     return Reason(code, LINE_CODES[code], params=tuple(params.items()))
+
+
+def curing(late: Delinquency, arrears: Arrears) -> Reason:
+    """Return why nothing rises yet: what is or was overdue, or a concession that was made."""
+    if late.forborne_on is None or late.days_past_due:
+        return because("B08", bucket=late.bucket)
+    until = add_months(late.forborne_on, arrears.forbearance_months)
+    return because("P-EASED", until=until.isoformat())
 
 
 def progress(code: str, clean: int, needed: int) -> Reason:

@@ -12,16 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from server.limits.decide import decide
-from server.limits.explain import Money, Texts
 from server.limits.line import DRAWING, Line, State
 from server.limits.line_policy import LinePolicy
 from server.limits.review import review
 from server.limits.target import target_of
-from server.limits.triggers import Facts, needed_reviews
-from server.limits.whatif import Change, PolicyReviews, Step, Value, changed, limit_on
+from server.limits.triggers import Facts
+from server.limits.whatif import Change, PolicyReviews, Step, Value, changed
 from shared.errors import UsageError
 
 _ON_THE_LINE: Final = frozenset({"draws", "enquiries", "days_past_due", "utilisation"})
@@ -82,6 +81,13 @@ class LineReviews:
         """Return nothing: the line is open."""
         return ()
 
+    def settles(self, fact: str) -> date | None:
+        """Return the day on which the last draw is out of every window that counts draws."""
+        last, windows = self.seen.last_draw_on, self._conditions("draws")
+        if fact != "draws" or last is None or not windows:
+            return None
+        return max(self.today(), last + timedelta(days=max(windows)))
+
     def path(self, changes: Sequence[Change], horizon: date) -> tuple[Step, ...]:
         """Run every scheduled review until a day."""
         line, steps = self.line, []
@@ -93,16 +99,6 @@ class LineReviews:
             steps.append(step)
             day += timedelta(days=self.policy.every_days)
         return tuple(steps)
-
-    def calm(self) -> LineReviews:
-        """Return the same line with nothing left that keeps it down but time and the caps."""
-        known = self.seen.measures
-        calm = {name: 0 for name in known if name != "score"}
-        calm |= {name: known[name] for name in ("others",) if name in known}
-        calm |= {name: known["others"] for name in known if name.startswith("others_")}
-        clear = self.seen.clear_since or self.today()
-        seen = replace(self.seen, measures={**known, **calm}, days_past_due=0, clear_since=clear)
-        return replace(self, seen=seen)
 
     def _review(self, line: Line, changes: Sequence[Change], day: date) -> tuple[Line, Step]:
         caps = self.caps
@@ -171,53 +167,3 @@ def _step(line: Line, day: date, binding: tuple[str, ...], codes: tuple[str, ...
     if offer is not None and offer.limit_minor > limit:
         return Step(day, offer.limit_minor, binding, codes, offered=True)
     return Step(day, limit, binding, codes)
-
-
-def restoration(
-    reviews: LineReviews, horizon: date, texts: Texts, money: Money
-) -> dict[str, Any] | None:
-    """Return what a limit that fell still needs, how far it is, and the earliest day it rises.
-
-    Parameters
-    ----------
-    reviews : LineReviews
-    horizon : date
-    texts : Texts
-    money : Money
-
-    Returns
-    -------
-    dict or None
-        None where the limit is not below the one agreed. `earliest` is the first review that would
-        raise it if nothing more kept it down, and None where none does until the horizon.
-    """
-    line, policy = reviews.line, reviews.policy
-    if not line.is_reduced:
-        return None
-    start = line.effective_limit_minor
-    path = reviews.calm().path((), horizon)
-    rise = next((one for one in path if one.limit_minor > start and not one.offered), None)
-    step = policy.step(line.base_limit_minor, policy.up_share)
-    needed = [(needed_reviews(one.code, policy), one.clean) for one in line.windows]
-    most, clean = max(needed, key=lambda pair: pair[0] - pair[1], default=(0, 0))
-    return {
-        "needs": _needs(policy, most, texts),
-        "progress": f"{min(clean, most)}/{most}",
-        "earliest": rise.day.isoformat() if rise else None,
-        "then": texts.say(
-            "restoration.then",
-            step=texts.money(step, money.currency, money.digits),
-            days=policy.cool_down_days,
-        ),
-        "otherwise_minor": limit_on(reviews.path((), horizon), horizon),
-    }
-
-
-def _needs(policy: LinePolicy, needed: int, texts: Texts) -> str:
-    rule = policy.rules.get("B01")
-    if rule is None or "B01" not in policy.always or not needed:
-        return texts.say("restoration.needs_clean", needed=max(needed, policy.up_clean_reviews))
-    draws = next(one for one in rule.exit if one.metric == "draws")
-    return texts.say(
-        "restoration.needs", needed=needed, draws=int(draws.threshold), days=draws.days
-    )

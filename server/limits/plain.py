@@ -64,7 +64,9 @@ def from_plain(kind: Any, value: Any, path: str = "") -> Any:
     if origin in {Union, types.UnionType}:
         kinds = [one for one in inside if one is not type(None)]
         empty = value is None and len(kinds) < len(inside)
-        return None if empty else from_plain(kinds[0], value, path)
+        # A text stands for itself where a text may stand; else it may be a number's spelling.
+        kind = str if str in kinds and isinstance(value, str) else kinds[0]
+        return None if empty else from_plain(kind, value, path)
     if origin is Literal:
         return _checked(isinstance(value, str) and value in inside, value, path)
     if origin is tuple:

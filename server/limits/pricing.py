@@ -138,12 +138,14 @@ def equal_instalments(
     """
     _check(amount_minor, months, upfront_minor)
     rate = Fraction(price.annual_rate) / 12
-    growth = (1 + rate) ** months
-    exact = amount_minor * rate * growth / (growth - 1) if rate else Fraction(amount_minor, months)
-    even = _nearest(exact)
+    over, under = rate.numerator, rate.denominator  # whole numbers: a draw is priced while it waits
+    grown = (over + under) ** months
+    even = _nearest(amount_minor, months)
+    if over:
+        even = _nearest(amount_minor * over * grown, under * (grown - under**months))
     owed, interest, paid = amount_minor, 0, []
     for left in range(months, 0, -1):
-        charge = int(owed * rate)  # down: never above the rate agreed
+        charge = owed * over // under  # down: never above the rate agreed
         back = min(owed, max(even - charge, 0)) if left > 1 else owed
         owed, interest = owed - back, interest + charge
         paid.append(back + charge)
@@ -187,38 +189,72 @@ def _with_fees(
     return Plan(amount, upfront, tuple(one + fee for one in paid), MappingProxyType(items))
 
 
-def _nearest(exact: Fraction) -> int:
-    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
+def _nearest(over: int, under: int) -> int:
+    return (2 * over + under) // (2 * under)
 
 
 def within(plan: Plan, rate: Decimal) -> bool:
     """Return whether a plan costs at most a rate a year: exactly, by its present value."""
     factor = 1 / (1 + Fraction(rate) / 12)
-    value = Fraction(0)
+    over, under = factor.numerator, factor.denominator
+    value, scale = 0, 1  # the present value is their quotient
     for instalment in reversed(plan.instalments_minor):
-        value = (value + instalment) * factor
-    return value <= plan.received_minor
+        value, scale = (value + instalment * scale) * over, scale * under
+    return value <= plan.received_minor * scale
 
 
 def all_in(plan: Plan) -> tuple[Decimal, Decimal]:
     """Return 12 times the monthly internal rate of return, and the same compounded.
 
-    To six decimals, by bisection: the present value falls as the rate rises. 0 where nothing is
-    charged.
+    To six decimals: the present value falls as the rate rises, so the rate lies between a rate at
+    which it is above what is received and one at which it is not. 0 where nothing is charged.
     """
     if sum(plan.instalments_minor) <= plan.received_minor:
         return Decimal(0), Decimal(0)
-    low, high = Decimal(0), Decimal(1)
-    while _value(plan, high) > plan.received_minor:
-        high *= 2
-    while high - low > Decimal("1e-16"):
+    low, high = _bracket(plan)
+    while _told(low) != _told(high) and high - low > Decimal("1e-16"):
         middle = _WIDE.divide(low + high, Decimal(2))
         if _value(plan, middle) > plan.received_minor:
             low = middle
         else:
             high = middle
-    year = _WIDE.subtract(_WIDE.power(1 + high, 12), Decimal(1))
-    return _shown(12 * high), _shown(year)
+    return _told(high)
+
+
+def _bracket(plan: Plan) -> tuple[Decimal, Decimal]:
+    """Return two monthly rates that the internal one lies between, as close as is cheap.
+
+    Newton's method in floating point only says where to look; whether the rate lies there is then
+    reckoned exactly.
+    """
+    guess = _guess(plan)
+    for width in (Decimal("1e-13"), Decimal("1e-9")):
+        low, high = max(guess - width, Decimal(0)), guess + width
+        if _value(plan, low) > plan.received_minor >= _value(plan, high):
+            return low, high
+    low, high = Decimal(0), Decimal(1)
+    while _value(plan, high) > plan.received_minor:
+        high *= 2
+    return low, high
+
+
+def _guess(plan: Plan) -> Decimal:
+    rate, received = 0.01, float(plan.received_minor)
+    for _ in range(20):
+        value, slope, factor = 0.0, 0.0, 1.0 / (1.0 + rate)
+        for instalment in reversed(plan.instalments_minor):
+            slope = (slope + value + instalment) * factor
+            value = (value + instalment) * factor
+        step = (value - received) / (slope * factor)
+        rate = max(rate + step, 0.0)
+        if abs(step) < 1e-15:
+            break
+    return Decimal(rate)
+
+
+def _told(monthly: Decimal) -> tuple[Decimal, Decimal]:
+    year = _WIDE.subtract(_WIDE.power(1 + monthly, 12), Decimal(1))
+    return _shown(12 * monthly), _shown(year)
 
 
 def _value(plan: Plan, monthly: Decimal) -> Decimal:

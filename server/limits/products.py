@@ -45,6 +45,22 @@ class Temporary:
 
 
 @dataclass(frozen=True, slots=True)
+class Velocity:
+    """How much may be drawn within a short time.
+
+    Parameters
+    ----------
+    days : int
+        Local days, today included.
+    most_minor : int
+        Draws and open holds of these days together.
+    """
+
+    days: int
+    most_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """One product.
 
@@ -71,6 +87,7 @@ class Product:
     prices : mapping of str to Price
         By grade; a safer grade never pays more.
     temporary : Temporary, optional
+    velocity : Velocity, optional
     """
 
     id: str
@@ -87,6 +104,7 @@ class Product:
     expected_loss: LossCap
     prices: Mapping[str, Price]
     temporary: Temporary | None = None
+    velocity: Velocity | None = None
 
     def opens(self, limit_minor: int) -> bool:
         """Return whether a decided limit is enough for a line: at least the floor, and above 0."""

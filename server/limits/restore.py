@@ -15,7 +15,7 @@ from typing import Any, Final
 from server.limits.delinquency import advance, cured_on
 from server.limits.line import Line, State, Window
 from server.limits.line_policy import Condition, LinePolicy
-from server.limits.line_reasons import because, silent
+from server.limits.line_reasons import because, curing, silent
 from server.limits.reasons import Reason
 from server.limits.review import review_seen
 from server.limits.target import Target
@@ -231,10 +231,17 @@ def _clean_path(
 
 
 def _downturn_until(target: Target, policy: LinePolicy, as_of: date) -> date | None:
-    """Return the last day of the downturn that lowers a target, if the policy says it."""
+    """Return the last day of the downturn that lowers a target, if the policy says it.
+
+    Another one that begins on the day after is the same downturn.
+    """
     overlay = policy.overlay_on(as_of)
-    ours = overlay is not None and overlay.scenario == target.scenario
-    return overlay.until if overlay is not None and ours else None
+    if overlay is None or overlay.scenario != target.scenario:
+        return None
+    until = overlay.until
+    while (after := policy.overlay_on(until + timedelta(days=1))) is not None:
+        until = after.until
+    return until
 
 
 def _after_downturn(target: Target) -> Target:
@@ -270,7 +277,7 @@ def _needs(
     if late.curing:
         paid = late if late.clear_since else replace(late, clear_since=as_of)
         cured = cured_on(paid, policy.arrears)
-        yield Need("B08", (), 0, 0, cured, cured)
+        yield Need(curing(late, policy.arrears).code, (), 0, 0, cured, cured)
 
 
 def _window_need(window: Window, policy: LinePolicy, path: list[tuple[date, Line]]) -> Need:

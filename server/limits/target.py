@@ -84,6 +84,8 @@ def target_of(
     """Return the target that a decision on the caps gives.
 
     Of the decision's multiplier and a downturn of the line policy the stricter counts, not both.
+    They are one where both come from a file of overlays (decision 24): then the line policy names
+    the scenario, for it knows its end.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def target_of(
     """
     overlay = policy.overlay_on(day)
     multiplier, scenario = Decimal(decision.multiplier), "policy"
-    if overlay is not None and overlay.multiplier < multiplier:
+    if overlay is not None and overlay.multiplier <= multiplier:
         multiplier, scenario = overlay.multiplier, overlay.scenario
     smallest = min(decision.caps.values())
     binding = [name for name in CAPS if decision.caps.get(name) == smallest]

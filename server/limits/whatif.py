@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
@@ -116,6 +116,10 @@ class Reviews(Protocol):
         """Return the holders without whom no line is opened."""
         ...
 
+    def settles(self, fact: str) -> date | None:
+        """Return the day from which what was done until today no longer counts, if it is known."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyReviews:
@@ -162,6 +166,10 @@ class PolicyReviews:
     def waits_for(self) -> tuple[str, ...]:
         """Return the missing holders where there is no line yet."""
         return () if self.inputs.current_minor is not None else tuple(sorted(self.snapshot.missing))
+
+    def settles(self, fact: str) -> date | None:  # noqa: ARG002 - no window is looked through here
+        """Return None: without a line there is no past that a window would hold."""
+        return None
 
     def path(self, changes: Sequence[Change], horizon: date) -> tuple[Step, ...]:
         """Decide on the first day, and on every day on which a fact, scenario or law changes."""
@@ -307,7 +315,11 @@ def limit_on(path: Sequence[Step], day: date) -> int:
 
 
 def parse_changes(
-    wanted: Mapping[str, Any], reviews: Reviews, sources: Sequence[str], since: date
+    wanted: Mapping[str, Any],
+    reviews: Reviews,
+    sources: Sequence[str],
+    since: date,
+    delays: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Change, ...]:
     """Read the changes of a request.
 
@@ -320,6 +332,8 @@ def parse_changes(
     sources : sequence of str
         Of an income, as the policy knows them.
     since : date
+    delays : mapping of str to int
+        Days until a change of a fact can be seen; 0 where it is not named.
 
     Raises
     ------
@@ -333,7 +347,8 @@ def parse_changes(
         elif finding := _misfit(FACTS[fact], value, sources):
             findings.append(f"{fact}: {finding}")
         else:
-            changes.append(Change(fact, value, since))
+            later = since + timedelta(days=delays.get(fact, 0))
+            changes.append(Change(fact, value, min(later, reviews.settles(fact) or later)))
     if findings:
         raise UsageError("what-if: " + "; ".join(findings))
     return tuple(changes)

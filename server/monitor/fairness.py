@@ -264,7 +264,7 @@ def _difference(sums: Sums, base: Sums, bounds: Bounds) -> Compared:
     spread = sum(
         (one.people * one.score_squares - one.score**2) / one.people for one in (sums, base)
     )
-    deviation = sqrt(spread / (sums.people + base.people - 2))
+    deviation = sqrt(spread / max(1, sums.people + base.people - 2))
     gap = sums.score / sums.people - base.score / base.people
     if not deviation:
         return Compared(None, sums.people, flagged=gap != 0)

@@ -1,9 +1,9 @@
 """The log as its operator keeps it: decisions come in, heads are signed, openings are destroyed.
 
-Where leaves, openings and heads are kept is behind three small protocols: `server.prooflog.folder`
-and `server.prooflog.vault` keep them in files, a database may keep them in tables. A store that
-draws salts and commits by itself hands the commitments to `Leaves.append`, and its tables are the
-`Openings`; one that keeps the tree, too, finds the rows to add with `merkle.grown`.
+Where leaves, openings and heads are kept is behind small protocols: `server.prooflog.folder` and
+`server.prooflog.vault` keep them in files, `server.store.log` in the tables of the limit service's
+store. The store draws salts, commits and chains by itself: its leaves are the hashes of decisions'
+headers (`Headers`), its records the `Openings`, and the rows of the tree come from `merkle.grown`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from os import urandom
 from typing import Protocol
 
+from server.prooflog.header import Header
 from server.prooflog.heads import Head, SignedHead, broken, check_after, sign_head, verify_head
 from server.prooflog.leaf import SALT_BYTES, Opening, commitment
 from server.prooflog.merkle import Nodes, extends, root_of
@@ -22,7 +23,7 @@ from shared.identity import Identity
 
 
 class Leaves(Nodes, Protocol):
-    """Where leaves are kept; they are only ever added."""
+    """Where leaves are kept."""
 
     def size(self) -> int:
         """Return the number of leaves."""
@@ -31,6 +32,10 @@ class Leaves(Nodes, Protocol):
     def leaf(self, index: int) -> bytes:
         """Return a leaf, 32 bytes, not its hash."""
         ...
+
+
+class KeptLeaves(Leaves, Protocol):
+    """Leaves that the log itself adds; none is ever taken away."""
 
     def append(self, leaves: Sequence[bytes]) -> None:
         """Add leaves, all or none; they survive a power cut when this returns."""
@@ -42,6 +47,14 @@ class Openings(Protocol):
 
     def opening(self, index: int) -> Opening | None:
         """Return what opens a leaf; None once it was destroyed."""
+        ...
+
+
+class Headers(Protocol):
+    """Where the headers of chained decisions are kept, of which the leaves are the hashes."""
+
+    def header(self, index: int) -> Header:
+        """Return what a leaf is the hash of."""
         ...
 
 
@@ -67,6 +80,20 @@ class Heads(Protocol):
     def append(self, head: SignedHead) -> None:
         """Add a head; durable when this returns."""
         ...
+
+
+def check_head(nodes: Nodes, size: int, head: Head) -> None:
+    """Check that a tree of `size` leaves begins with those under a head.
+
+    Raises
+    ------
+    LogBroken
+        With check `shrunk` or `root`.
+    """
+    if size < head.size:
+        broken("shrunk", f"{head.size} leaves were signed, and {size} are left")
+    if root_of(nodes, head.size).hex() != head.root:
+        broken("root", f"the first {head.size} leaves are not the ones that were signed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +157,7 @@ class LogBook:
         LogBroken
             With check `shrunk` or `root`.
         """
-        size = self.leaves.size()
-        if size < head.size:
-            broken("shrunk", f"{head.size} leaves were signed, and {size} are left")
-        if root_of(self.leaves, head.size).hex() != head.root:
-            broken("root", f"the first {head.size} leaves are not the ones that were signed")
+        check_head(self.leaves, self.leaves.size(), head)
 
     def check(self, pin: str) -> None:
         """Check every head against its signature, the one before it, and the leaves.
@@ -186,16 +209,14 @@ class LogBook:
 class OwnBook(LogBook):
     """A log that draws the salts and keeps the decisions, too.
 
-    Where a database keeps them, with commitments of its own making, those are added to the leaves
-    as they are.
-
     Parameters
     ----------
-    leaves : Leaves
+    leaves : KeptLeaves
     openings : KeptOpenings
     heads : Heads
     """
 
+    leaves: KeptLeaves
     openings: KeptOpenings
 
     def add(self, records: Sequence[bytes]) -> range:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import rfc8785
 
-from server.prooflog.book import Leaves, Openings
+from server.prooflog.book import Headers, Leaves, Openings
 from server.prooflog.heads import SignedHead
 from server.prooflog.leaf import Opening
 from server.prooflog.merkle import around, inclusion
@@ -20,21 +20,31 @@ from shared.errors import UsageError
 
 DECISION: Final = "confide/log-decision/1"
 RANGE: Final = "confide/log-range/1"
+CHAINED_DECISION: Final = "confide/log-decision/2"
+CHAINED_RANGE: Final = "confide/log-range/2"
+"""Of a store: the leaf is the hash of a header, which has the commitment in it."""
 CONSISTENCY: Final = "confide/log-consistency/1"
 
 
 def export_decision(
-    leaves: Leaves, openings: Openings, signed: SignedHead, index: int
+    leaves: Leaves,
+    openings: Openings | None,
+    signed: SignedHead,
+    index: int,
+    headers: Headers | None = None,
 ) -> dict[str, Any]:
     """Return one decision with its salt, its path and the head.
 
     Parameters
     ----------
     leaves : Leaves
-    openings : Openings
+    openings : Openings, optional
+        None for somebody who is to see that the decision stands in the log, and not the decision.
     signed : SignedHead
     index : int
         Number of the leaf.
+    headers : Headers, optional
+        Of a store that chains decisions.
 
     Returns
     -------
@@ -47,18 +57,26 @@ def export_decision(
         If the head does not cover the leaf.
     """
     _check_covered(signed, index, index + 1)
-    return {
-        "kind": DECISION,
+    export: dict[str, Any] = {
+        "kind": DECISION if headers is None else CHAINED_DECISION,
         "index": index,
         "leaf": leaves.leaf(index).hex(),
-        "opening": _opened(openings.opening(index)),
+        "opening": None if openings is None else _opened(openings.opening(index)),
         "path": _hexes(inclusion(leaves, index, signed.head.size)),
         "head": signed.to_mapping(),
     }
+    if headers is not None:
+        export["header"] = headers.header(index).to_mapping()
+    return export
 
 
 def export_range(
-    leaves: Leaves, openings: Openings | None, signed: SignedHead, first: int, last: int
+    leaves: Leaves,
+    openings: Openings | None,
+    signed: SignedHead,
+    first: int,
+    last: int,
+    headers: Headers | None = None,
 ) -> dict[str, Any]:
     """Return all leaves of a range, for an auditor: none can be left out or moved.
 
@@ -70,6 +88,8 @@ def export_range(
     signed : SignedHead
     first, last : int
         From `first` up to, not including, `last`.
+    headers : Headers, optional
+        Of a store that chains decisions; they are exported with the openings.
 
     Raises
     ------
@@ -79,14 +99,18 @@ def export_range(
     _check_covered(signed, first, last)
     numbers = range(first, last)
     opened = None if openings is None else [_opened(openings.opening(at)) for at in numbers]
-    return {
-        "kind": RANGE,
+    export: dict[str, Any] = {
+        "kind": RANGE if headers is None else CHAINED_RANGE,
         "first": first,
         "leaves": [leaves.leaf(at).hex() for at in numbers],
         "openings": opened,
         "beside": _hexes(around(leaves, first, last, signed.head.size)),
         "head": signed.to_mapping(),
     }
+    if headers is not None:
+        told = None if openings is None else [headers.header(at).to_mapping() for at in numbers]
+        export["headers"] = told
+    return export
 
 
 def export_consistency(leaves: Leaves, old: SignedHead, new: SignedHead) -> dict[str, Any]:

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from server.prooflog.export import CONSISTENCY, DECISION, RANGE, to_bytes
+from server.prooflog.export import (
+    CHAINED_DECISION,
+    CHAINED_RANGE,
+    CONSISTENCY,
+    DECISION,
+    RANGE,
+    to_bytes,
+)
+from server.prooflog.header import START, Header, read_header
 from server.prooflog.heads import (
     KIND,
     Head,
@@ -45,6 +53,8 @@ class Verified:
         Leaves that were shown to stand in the log.
     records : mapping of int to mapping
         Opened decisions, by leaf.
+    headers : mapping of int to Header
+        Of a store's decisions, by leaf.
     """
 
     kind: str
@@ -52,6 +62,7 @@ class Verified:
     first: int = 0
     count: int = 0
     records: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    headers: Mapping[int, Header] = field(default_factory=dict)
 
 
 def verify_bytes(raw: bytes, pin: str) -> Verified:
@@ -77,7 +88,14 @@ def verify_bytes(raw: bytes, pin: str) -> Verified:
         broken("form", "it is not JSON that can be carried exactly")
     if not same:
         broken("form", "it is not in canonical form (RFC 8785)")
-    readers = {KIND: _head, DECISION: _decision, RANGE: _range, CONSISTENCY: _consistency}
+    readers = {
+        KIND: _head,
+        DECISION: _decision,
+        CHAINED_DECISION: _decision,
+        RANGE: _range,
+        CHAINED_RANGE: _range,
+        CONSISTENCY: _consistency,
+    }
     reader = readers.get(str(value.get("kind")))
     if reader is None:
         broken("form", f"kind must be one of {', '.join(readers)}")
@@ -114,6 +132,43 @@ def verify_together(found: Sequence[Verified]) -> bool:
     return _linked(sizes, steps)
 
 
+def missing_between(found: Sequence[Verified]) -> list[str]:
+    """Return what lies between the decisions of each chain and was not shown, one line each.
+
+    Decisions of a chain are numbered, and each has the hash of the one before it, which is that
+    one's leaf: a chain without a gap up to its newest decision is all there is of it so far.
+
+    Raises
+    ------
+    LogBroken
+        With check `chain`, if two decisions of a chain have one number, or one does not follow the
+        one before it.
+    """
+    chains: dict[str, dict[int, Header]] = {}
+    for one in found:
+        for header in one.headers.values():
+            kept = chains.setdefault(header.chain, {}).setdefault(header.number, header)
+            if kept != header:
+                broken("chain", f"{header.chain} has two decisions of number {header.number}")
+    gaps = []
+    for chain, headers in sorted(chains.items()):
+        before = 0
+        for number, header in sorted(headers.items()):
+            if number > before + 1:
+                last = "" if number == before + 2 else f" to {number - 1}"
+                gaps.append(f"{chain}: decision {before + 1}{last} was not shown")
+            else:
+                _check_link(headers.get(before), header)
+            before = number
+    return gaps
+
+
+def _check_link(before: Header | None, header: Header) -> None:
+    hashed = START if before is None else before.digest().hex()
+    if header.prev_hash != hashed:
+        broken("chain", f"{header.chain}: decision {header.number} does not follow the one before")
+
+
 def _linked(sizes: Sequence[int], steps: set[tuple[int, int]]) -> bool:
     """Return whether the steps lead from the smallest size to all others, either way."""
     reached, todo = set(sizes[:1]), list(sizes[:1])
@@ -132,19 +187,23 @@ def _head(value: dict[str, Any], pin: str) -> Verified:
 
 
 def _decision(value: dict[str, Any], pin: str) -> Verified:
-    fields = of_kind(value, DECISION, ("index", "leaf", "opening", "path", "head"))
+    kind = str(value["kind"])
+    chained = ("header",) if kind == CHAINED_DECISION else ()
+    fields = of_kind(value, kind, ("index", "leaf", "opening", "path", "head", *chained))
     head, index = _signed(fields["head"], pin), whole(fields, "index")
     leaf = hexadecimal(fields["leaf"], LEAF_BYTES, "leaf")
     path = _hashes(fields["path"], "path")
     if not includes(leaf_hash(leaf), index, head.size, path, bytes.fromhex(head.root)):
         broken("inclusion", f"no path leads from this leaf at {index} to the signed root")
-    record = _record(fields["opening"], leaf, index)
-    records = {} if record is None else {index: record}
-    return Verified(DECISION, (head,), index, 1, records)
+    headers = {index: _header(fields["header"], leaf, index)} if chained else {}
+    records = _records(index, [leaf], headers, [fields["opening"]])
+    return Verified(kind, (head,), index, 1, records, headers)
 
 
 def _range(value: dict[str, Any], pin: str) -> Verified:
-    fields = of_kind(value, RANGE, ("first", "leaves", "openings", "beside", "head"))
+    kind = str(value["kind"])
+    chained = ("headers",) if kind == CHAINED_RANGE else ()
+    fields = of_kind(value, kind, ("first", "leaves", "openings", "beside", "head", *chained))
     head, first = _signed(fields["head"], pin), whole(fields, "first")
     leaves, beside = _hashes(fields["leaves"], "leaves"), _hashes(fields["beside"], "beside")
     try:
@@ -153,17 +212,18 @@ def _range(value: dict[str, Any], pin: str) -> Verified:
         raise LogBroken(f"range: {error}", check="range") from error
     if root.hex() != head.root:
         broken("range", "these leaves, in this order, are not the ones under the signed root")
-    openings = fields["openings"]
+    openings, told = fields["openings"], fields.get("headers")
+    for name, entries in (("openings", openings), ("headers", told)):
+        if entries is not None and (not isinstance(entries, list) or len(entries) != len(leaves)):
+            broken("form", f"{name} must be null, or have an entry for each leaf")
+    if chained and (openings is None) != (told is None):
+        broken("form", "openings and headers must both be null, or neither")
     if openings is None:
-        return Verified(RANGE, (head,), first, len(leaves))
-    if not isinstance(openings, list) or len(openings) != len(leaves):
-        broken("form", "openings must be null, or have an entry for each leaf")
-    records = {}
-    for index, (leaf, opening) in enumerate(zip(leaves, openings, strict=True), first):
-        record = _record(opening, leaf, index)
-        if record is not None:
-            records[index] = record
-    return Verified(RANGE, (head,), first, len(leaves), records)
+        return Verified(kind, (head,), first, len(leaves))
+    pairs = enumerate(zip(told or (), leaves, strict=bool(chained)), first)
+    headers = {index: _header(header, leaf, index) for index, (header, leaf) in pairs}
+    records = _records(first, leaves, headers, openings)
+    return Verified(kind, (head,), first, len(leaves), records, headers)
 
 
 def _consistency(value: dict[str, Any], pin: str) -> Verified:
@@ -182,8 +242,30 @@ def _signed(value: Any, pin: str) -> Head:
     return signed.head
 
 
-def _record(value: Any, leaf: bytes, index: int) -> Mapping[str, Any] | None:
-    """Return the record of a leaf once it is seen to open it; None where the salt is destroyed."""
+def _header(value: Any, leaf: bytes, index: int) -> Header:
+    """Return the header of a leaf, once it is seen to be what the leaf is the hash of."""
+    header = read_header(value)
+    if header.digest() != leaf:
+        broken("opening", f"the header is not the one of leaf {index}")
+    return header
+
+
+def _records(
+    first: int, leaves: Sequence[bytes], headers: Mapping[int, Header], openings: Sequence[Any]
+) -> dict[int, Mapping[str, Any]]:
+    """Return the records of those leaves that are opened, by leaf."""
+    records = {}
+    for index, (leaf, opening) in enumerate(zip(leaves, openings, strict=True), first):
+        header = headers.get(index)
+        committed = leaf if header is None else bytes.fromhex(header.commitment)
+        record = _record(opening, committed, index)
+        if record is not None:
+            records[index] = record
+    return records
+
+
+def _record(value: Any, committed: bytes, index: int) -> Mapping[str, Any] | None:
+    """Return the record of a leaf, once it is seen to open; None where the salt is destroyed."""
     if value is None:
         return None
     if not isinstance(value, dict) or value.keys() != {"salt", "record"}:
@@ -192,7 +274,7 @@ def _record(value: Any, leaf: bytes, index: int) -> Mapping[str, Any] | None:
     if not isinstance(record, dict):
         broken("form", "a record must be an object")
     salt = hexadecimal(value["salt"], SALT_BYTES, "salt")
-    if not opens(Opening(salt, canonical(record)), leaf):
+    if not opens(Opening(salt, canonical(record)), committed):
         broken("opening", f"salt and record do not open leaf {index}")
     return record
 

@@ -34,7 +34,7 @@ class Approval:
     state : str
         `proposed`, `approved`, `rejected` or `used`.
     proposer, approver : str
-        Never the same.
+        As ``officer:ada``; never the same person.
     reason, answer : str
     created_at, expires_at, decided_at, used_at : datetime
         UTC.
@@ -102,12 +102,12 @@ def decide(
     ------
     NotFound
     FourEyes
-        If the approver is its proposer.
+        If the approver is its proposer, in whatever role.
     Conflict
         With check `approval`, if it was decided before or is too old.
     """
     found = get_approval(db, approval_id, lock=True)
-    if found.proposer == name(approver, "approver"):
+    if person(found.proposer) == person(name(approver, "approver")):
         raise FourEyes(f"{found.kind} {found.subject}: its proposer cannot approve it")
     _check(found, "proposed", at)
     values = {
@@ -160,6 +160,11 @@ def approvals_in(
     """Return proposals in a state, in order of their ids, from the first behind `after`."""
     query = sa.select(APPROVALS).where(_A.state == state, _A.id > after)
     return [Approval(**row) for row in db.execute(query.order_by(_A.id).limit(count)).mappings()]
+
+
+def person(who: str) -> str:
+    """Return who somebody is, whatever the role: ``ada`` of ``officer:ada``."""
+    return who.rpartition(":")[2]
 
 
 def _check(found: Approval, state: str, at: datetime) -> None:

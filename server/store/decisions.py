@@ -3,14 +3,11 @@
 A decision commits to its record (HMAC-SHA256 under a salt of its own) and to the decision before
 it in its chain, one chain a line. The record and the salt stand in a table apart: deleting them
 deletes the person's data, and the chain of commitments still verifies. Triggers of the database
-refuse every other change.
+refuse every other change. What is appended waits for its place in the tree (`server.store.log`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,26 +17,17 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from server.prooflog import leaf
+from server.prooflog.header import FIELDS, START, Header
+from server.prooflog.leaf import SALT_BYTES, Opening
 from server.store.ids import name, utc
+from server.store.log import PENDING
 from server.store.tables import DECISIONS, RECORDS
 from server.store.whole import whole
 from shared.errors import Conflict, NotFound, UsageError
 
-START: Final = "0" * 64  # what the first decision of a chain has before it
 _D: Final = DECISIONS.c
 _R: Final = RECORDS.c
-_HEADER: Final = (
-    "id",
-    "chain",
-    "number",
-    "purpose",
-    "occasion",
-    "policy_ref",
-    "model_ref",
-    "pack_ref",
-    "commitment",
-    "prev_hash",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +127,7 @@ def append_all(
     kept: list[StoredDecision] = []
     records = []
     for one in decisions:
-        salt = os.urandom(32)
+        salt = os.urandom(SALT_BYTES)
         number, before = heads.get(one.chain, (0, START))
         made = _chained(one, number + 1, before, commitment(salt, one.record), utc(at))
         heads[one.chain] = (made.number, made.hash)
@@ -148,6 +136,7 @@ def append_all(
     rows = [{field: getattr(one, field) for field in StoredDecision.__slots__} for one in kept]
     db.execute(sa.insert(DECISIONS), rows)
     db.execute(sa.insert(RECORDS), records)
+    db.execute(sa.insert(PENDING), [{"decision_id": one.id} for one in kept])
     return kept
 
 
@@ -201,16 +190,19 @@ def erase_records(db: Connection, chain: str) -> int:
 
 
 def commitment(salt: bytes, record: bytes) -> str:
-    """Return HMAC-SHA256 of a record under its salt, in hexadecimal."""
-    return hmac.new(salt, record, hashlib.sha256).hexdigest()
+    """Return the commitment to a record under its salt, in hexadecimal."""
+    return leaf.commitment(Opening(salt, record)).hex()
+
+
+def header_of(decision: StoredDecision) -> Header:
+    """Return what the hash of a decision is taken of."""
+    fields = {field: getattr(decision, field) for field in FIELDS}
+    return Header(**fields | {"decided_at": decision.decided_at.isoformat()})
 
 
 def hash_of(decision: StoredDecision) -> str:
     """Return SHA-256 of everything a decision says, the hash before it included."""
-    header: dict[str, object] = {field: getattr(decision, field) for field in _HEADER}
-    header["decided_at"] = decision.decided_at.isoformat()
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(b"confide decision 1\n" + text.encode()).hexdigest()
+    return header_of(decision).digest().hex()
 
 
 def chain_findings(decisions: Sequence[StoredDecision]) -> list[str]:

@@ -176,7 +176,7 @@ def drawdowns_of(
     """Return a line's drawdowns, oldest first, from the first behind a version of the line."""
     query = sa.select(DRAWDOWNS).where(_D.line_id == line_id, _D.line_version > after_version)
     if only_open:
-        query = query.where(_D.open_minor > 0)
+        query = query.where(_D.open_minor > sa.literal_column("0"))  # so its index serves it
     return _read(db, query.order_by(_D.line_version).limit(count))
 
 

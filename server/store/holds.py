@@ -135,7 +135,7 @@ def lines_with_expired(db: Connection, at: datetime, *, count: int = 100) -> lis
     """Return lines that `expire` has something to do for, those whose holds ended first."""
     query = (
         sa.select(_H.line_id)
-        .where(_H.state == PENDING, _H.expires_at <= utc(at))
+        .where(_H.state == sa.literal_column("'pending'"), _H.expires_at <= utc(at))  # its index
         .group_by(_H.line_id)
         .order_by(sa.func.min(_H.expires_at))
     )

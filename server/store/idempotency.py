@@ -169,6 +169,17 @@ def forget(db: Connection, before: datetime) -> int:
     return db.execute(sa.delete(KEYS).where(_K.created_at < utc(before))).rowcount
 
 
+@whole
+def forget_naming(db: Connection, text: str) -> int:
+    """Delete keys whose answer holds a text, a customer's pseudonym; return how many."""
+    sought = sa.literal(text.encode(), sa.LargeBinary)
+    if db.dialect.name == "postgresql":
+        found = sa.func.position(sought.op("IN")(_K.body))
+    else:
+        found = sa.func.instr(_K.body, sought)
+    return db.execute(sa.delete(KEYS).where(found > 0)).rowcount
+
+
 def _own(request: Request) -> dict[str, Any]:
     return {"p_key": request.key, "p_route": request.route, "p_caller": request.caller}
 

@@ -45,6 +45,8 @@ TAKE: Final = MOVE.where(
     >= bindparam("p_amount", type_=sa.BigInteger),
 )
 _ADD_EVENT: Final = sa.insert(LINE_EVENTS)
+_GET: Final = sa.select(LINES).where(_L.id == bindparam("p_line"))
+_LOCK: Final = _GET.with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,7 @@ def get_line(db: Connection, line_id: str, *, lock: bool = False) -> StoredLine:
     ------
     NotFound
     """
-    query = sa.select(LINES).where(_L.id == line_id)
-    row = db.execute(query.with_for_update() if lock else query).mappings().first()
+    row = db.execute(_LOCK if lock else _GET, {"p_line": line_id}).mappings().first()
     if row is None:
         raise NotFound("there is no line of that id")
     return read(row)

@@ -209,6 +209,11 @@ def repayments_of(
     return [one for one in found if one is not None]
 
 
+def version_of(db: Connection, repayment_id: str) -> int:
+    """Return the version of the line that a repayment made: what `repayments_of` goes on behind."""
+    return int(db.execute(sa.select(_R.line_version).where(_R.id == repayment_id)).scalar_one())
+
+
 def split_repaid(shares: Sequence[Share], amount: int) -> tuple[int, ...]:
     """Return what each share gets of a payment, minor units; together exactly the amount.
 

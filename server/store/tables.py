@@ -178,6 +178,7 @@ HOLDS = Table(
         postgresql_where=text("state = 'pending'"),
     ),
     Index(None, "line_id", "id"),
+    Index(None, "line_id", "created_at"),
 )
 
 DRAWDOWNS = Table(

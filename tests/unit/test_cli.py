@@ -27,8 +27,7 @@ def _nothing_set(monkeypatch):
 
 
 def commands():
-    cli._add_party_commands()
-    found, todo = {}, [("confide", typer.main.get_command(cli.app))]
+    found, todo = {}, [("confide", cli.command_line())]
     while todo:
         name, command = todo.pop()
         found[name] = command

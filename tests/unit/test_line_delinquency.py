@@ -220,6 +220,24 @@ def test_fraud_and_a_forbidden_purpose_freeze_until_a_person_looked():
         release(Life().line, life.later(1))
 
 
+def test_a_frozen_line_is_frozen_again_for_a_graver_cause_alone():
+    life = Life()
+    life.take(freeze(life.line, "purpose", life.later(1)))
+    with pytest.raises(Conflict, match="frozen for purpose") as caught:
+        freeze(life.line, "purpose", life.later(1))
+    assert caught.value.check == "state"
+    life.take(freeze(life.line, "fraud", life.later(1)))
+    assert (life.line.frozen_for, life.events[-1].reasons[0].code) == ("fraud", "P-FRAUD")
+    for cause in ("purpose", "fraud"):
+        with pytest.raises(Conflict, match="frozen for fraud"):
+            freeze(life.line, cause, life.later(1))
+    late_one = Life()
+    late_one.review(late(95))
+    assert late_one.line.frozen_for == "default"
+    late_one.take(freeze(late_one.line, "purpose", late_one.later(1)))
+    assert late_one.line.frozen_for == "purpose"
+
+
 def test_a_release_does_not_let_arrears_go():
     life = Life()
     life.take(freeze(life.line, "fraud", life.later(1)))

@@ -107,7 +107,7 @@ def test_linkage_says_what_would_help_in_both_languages():
     result = link(LOAN, LINE, 2_000_000, 200_000)
     view = linkage_view(LOAN, result, texts_in("en"), CNY)
     assert (view["dti_drawn"], view["dti_full_limit"]) == ("0.5000", "0.5750")
-    assert "50.0 %" in view["effect_text"]
+    assert "50 %" in view["effect_text"]
     assert "57.5 %" in view["effect_text"]
     assert "a lower limit would help" in view["effect_text"]
     assert "no enquiry" in view["note"]

@@ -7,9 +7,9 @@ import json
 from datetime import date
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from server.cli import app
+from server.cli import command_line
 from server.limits.caps import Inputs
 from server.limits.decide import decide
 from server.limits.pack import parse_pack
@@ -23,6 +23,7 @@ from shared.errors import EnvironmentFault, LogBroken, NotFound, Refused, UsageE
 from shared.identity import Identity
 from tests.service.kit import PARTIES, baselines, card
 
+COMMAND = command_line("log")
 KEY = Identity("log", hashlib.sha256(b"operator").digest())
 PIN = KEY.fingerprint
 NOW = "2026-03-01T08:00:00Z"
@@ -68,7 +69,7 @@ class Operator:
     def run(self, *arguments):
         if arguments[0] != "verify":
             arguments = (*arguments, "--federation", str(self.path))
-        result = CliRunner().invoke(app, ["log", *map(str, arguments)])
+        result = CliRunner().invoke(COMMAND, ["log", *map(str, arguments)])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == 0, result.output
@@ -191,7 +192,7 @@ def test_replay_asks_for_the_text_of_a_policy_that_it_does_not_know(operator, tm
     policy, pack = tmp_path / "ours.toml", tmp_path / "pack_cn.toml"
     policy.write_text(text)
     pack.write_text(embedded("pack_cn")[0])
-    arguments = ("--pin", PIN, "--replay", "--policy", policy, "--pack", pack)
+    arguments = ("--pin", PIN, "--replay", "--rules", policy, "--rules", pack)
     assert "1 made again" in operator.run("verify", path, *arguments)
 
 

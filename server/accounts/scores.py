@@ -1,4 +1,4 @@
-"""What the limit service answers, without the web: the champion, its feeds and the policy.
+"""Scores and caps of one customer, without the web: the champion, its feeds and the policy.
 
 The champion is verified when it is loaded, and again whenever the registry changes; its expiry is
 looked at on every answer. Release and feeds are swapped as one value, so that an answer never mixes
@@ -8,7 +8,7 @@ two releases.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,11 +18,11 @@ from server.limits.caps import Inputs
 from server.limits.decide import Decision, decide
 from server.limits.pack import Pack, parse_pack
 from server.limits.policy import Policy, check_together, parse_policy
-from server.limits.snapshot import Scorer, Snapshot
+from server.limits.snapshot import Scorer, Share, Snapshot
 from server.policies import embedded
 from server.registry import FOLDER as RELEASES
 from server.registry import Registry
-from server.shelf import Shelf
+from server.shelf import Found, Shelf
 from shared.config import Federation
 from shared.edge.clock import utc_now
 from shared.edge.files import read_text
@@ -30,6 +30,7 @@ from shared.errors import ConfideError, EnvironmentFault, NotFound, ReleaseRefus
 from shared.release import Manifest, check_dates
 
 HOME = "limits"
+NOT_ALLOWED = "no consent"
 
 Clock = Callable[[], str]
 
@@ -172,13 +173,26 @@ class LimitService:
             check_dates(shelf.release, self.federation, now)
         return shelf.release, self._scorers[shelf.digest], shelf
 
-    def score(self, pseudonym: str) -> Scored:
+    def grades(self) -> list[str] | None:
+        """Return the grades of the card that serves, safest first; None where none does."""
+        release = self.feeds.shelf.release
+        if release is None:
+            return None
+        return [grade.name for grade in release.card.scale.grades]
+
+    def score(
+        self, pseudonym: str, *, now: str = "", allowed: Collection[str] | None = None
+    ) -> Scored:
         """Return a customer's score.
 
         Parameters
         ----------
         pseudonym : str
             64 hex digits.
+        now : str
+            Instant; without one, the clock's.
+        allowed : collection of str, optional
+            Holders that the customer lets tell: the feeds of the others are not looked at.
 
         Raises
         ------
@@ -189,7 +203,7 @@ class LimitService:
         ReleaseRefused
             See `serving`.
         """
-        now = self.clock()
+        now = now or self.clock()
         release, scorer, shelf = self.serving(now)
         found = shelf.find(pseudonym, self.federation.holders, now)
         if not shelf.in_use:
@@ -199,7 +213,8 @@ class LimitService:
             raise NotFound("no score feed has this customer")
         if not found.shares:
             raise EnvironmentFault("every score feed that has this customer is out of date")
-        return Scored(scorer.snapshot(found.shares, found.missing), release, shelf, now)
+        shares, missing = _allowed(found, allowed)
+        return Scored(scorer.snapshot(shares, missing), release, shelf, now)
 
     def limit(
         self,
@@ -261,6 +276,17 @@ class LimitService:
             self.feeds.use(None, now)
             return EnvironmentFault(f"the champion cannot serve: {error}")
         return None
+
+
+def _allowed(
+    found: Found, allowed: Collection[str] | None
+) -> tuple[Mapping[str, Share], Mapping[str, str]]:
+    """Return the shares of the holders that may tell, and why each of the others is missing."""
+    if allowed is None:
+        return found.shares, found.missing
+    silent = {party: NOT_ALLOWED for party in found.shares if party not in allowed}
+    shares = {party: one for party, one in found.shares.items() if party in allowed}
+    return shares, {**found.missing, **silent}
 
 
 def _no_champion() -> EnvironmentFault:

@@ -1,0 +1,379 @@
+"""What customers agree to, prove and object to: consents, evidence, bureau views, cases.
+
+A customer is the pseudonym of the score feeds. Nothing here decides a limit; a consent that is
+withdrawn closes the customer's lines to draws, by a decision like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from server.accounts.casework import (
+    CASE_KINDS,
+    OUTCOMES,
+    CaseKind,
+    CaseRequest,
+    cases,
+    get_case,
+    open_case,
+    resolve_case,
+)
+from server.accounts.desk import Desk
+from server.accounts.dossier import (
+    CREDIT,
+    BureauReport,
+    Case,
+    Consent,
+    Dossier,
+    StoredBureauView,
+    StoredEvidence,
+    bureau_from,
+    consent_from,
+    consent_stands,
+    credit_consent,
+    customer,
+    dossiers,
+    evidence_from,
+)
+from server.accounts.reviewing import close_for, tell_consent
+from server.limits.evidence import KINDS
+from server.limits.plain import to_plain
+from server.store import decisions, idempotency, people
+from server.store.ids import minor, name, new_id, utc
+from server.store.lines import lines_of
+from shared.errors import Conflict, NotFound, UsageError
+
+RECORD: Final = "credit_record"
+TRAINING: Final = "training"
+PURPOSES: Final = (CREDIT, RECORD, TRAINING)
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRequest:
+    """What a customer agrees to.
+
+    Parameters
+    ----------
+    customer_id : str
+        Pseudonym, 64 hex digits.
+    purpose : str
+        One of `PURPOSES`.
+    holders : tuple of str
+        Parties that may tell what they know; those that are not named count as silent.
+    categories : tuple of str
+        Of data, as the consent's text names them.
+    until : date, optional
+        Last local day.
+    """
+
+    customer_id: str
+    purpose: str
+    holders: tuple[str, ...]
+    categories: tuple[str, ...]
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRequest:
+    """A proof that somebody brings; see `server.limits.evidence.Evidence`.
+
+    Parameters
+    ----------
+    customer_id, kind : str
+    value_minor : int
+    source : str
+        Who vouches for it.
+    issued : date
+    file_hash : str
+        SHA-256 of the document.
+    expires : date, optional
+        Without one, as long as the rules let proofs of the kind count.
+    subject : str
+    whole : bool
+    by : str
+        Who brought it.
+    """
+
+    customer_id: str
+    kind: str
+    value_minor: int
+    source: str
+    issued: date
+    file_hash: str
+    expires: date | None = None
+    subject: str = ""
+    whole: bool = False
+    by: str = "customer"
+
+
+def give_consent(desk: Desk, db: Connection, asked: ConsentRequest, now: datetime) -> Consent:
+    """Take a consent; to credit, it opens the customer's lines again that a withdrawal closed.
+
+    Raises
+    ------
+    Conflict
+        With check `holders` or `until`.
+    UsageError
+        If a value is malformed.
+    """
+    day = desk.today(now)
+    _check_consent(desk, asked, day)
+    made = Consent(
+        id=new_id(now),
+        customer_id=asked.customer_id,
+        purpose=asked.purpose,
+        holders=tuple(sorted(asked.holders)),
+        categories=tuple(sorted(asked.categories)),
+        since=day,
+        until=asked.until,
+        receipt_hash="",
+        given_at=utc(now),
+        withdrawn_at=None,
+    )
+    row = {
+        "id": made.id,
+        "customer_id": made.customer_id,
+        "purpose": made.purpose,
+        "terms": {"holders": list(made.holders), "categories": list(made.categories)},
+        "since": made.since.isoformat(),
+        "until": made.until.isoformat() if made.until else None,
+        "receipt_hash": hashlib.sha256(made.receipt()).hexdigest(),
+        "given_at": made.given_at,
+        "withdrawn_at": None,
+    }
+    kept = consent_from(people.add(db, people.CONSENTS, row))
+    if kept.purpose == CREDIT:
+        tell_consent(desk, db, kept.customer_id, now, stands=True)
+    return kept
+
+
+def withdraw_consent(desk: Desk, db: Connection, consent_id: str, now: datetime) -> Consent:
+    """Take a withdrawal: without another consent to credit, no draws, nothing raised, no cut.
+
+    Raises
+    ------
+    NotFound
+    Conflict
+        With check `state`, if it was withdrawn before.
+    """
+    found = consent_from(people.get(db, people.CONSENTS, consent_id, lock=True))
+    if found.withdrawn_at is not None:
+        raise Conflict("the consent was withdrawn before", check="state")
+    values = {"withdrawn_at": max(utc(now), found.given_at)}
+    kept = consent_from(people.update(db, people.CONSENTS, consent_id, values))
+    if kept.purpose == CREDIT and credit_consent(db, kept.customer_id, desk.today(now)) is None:
+        tell_consent(desk, db, kept.customer_id, now, stands=False)
+    return kept
+
+
+def consents_of(db: Connection, customer_id: str) -> list[Consent]:
+    """Return a customer's consents, withdrawn ones too, oldest first."""
+    return list(dossiers(db, [customer_id])[customer_id].consents)
+
+
+def get_consent(db: Connection, consent_id: str) -> Consent:
+    """Return a consent.
+
+    Raises
+    ------
+    NotFound
+    """
+    return consent_from(people.get(db, people.CONSENTS, consent_id))
+
+
+def add_evidence(
+    desk: Desk, db: Connection, asked: EvidenceRequest, now: datetime
+) -> StoredEvidence:
+    """Take a proof; it counts from the next decision on.
+
+    Raises
+    ------
+    Conflict
+        With check `source`, `issued` or `expires`, if the rules do not take such a proof.
+    UsageError
+        If a value is malformed.
+    """
+    day = desk.today(now)
+    _check_evidence(desk, asked, day)
+    days = desk.rules.evidence.kinds[asked.kind].days
+    row = {
+        "id": new_id(now),
+        "customer_id": asked.customer_id,
+        "kind": asked.kind,
+        "value_minor": asked.value_minor,
+        "source": asked.source,
+        "issued": asked.issued.isoformat(),
+        "expires": (asked.expires or asked.issued + timedelta(days=days)).isoformat(),
+        "file_hash": asked.file_hash,
+        "subject": asked.subject,
+        "whole": asked.whole,
+        "added_by": name(asked.by, "by"),
+        "added_at": utc(now),
+    }
+    return evidence_from(people.add(db, people.EVIDENCE, row))
+
+
+def evidence_of(db: Connection, customer_id: str) -> list[StoredEvidence]:
+    """Return a customer's proofs, expired ones too, oldest first."""
+    return list(dossiers(db, [customer_id])[customer_id].evidence)
+
+
+def report_bureau(
+    desk: Desk, db: Connection, asked: BureauReport, now: datetime
+) -> StoredBureauView:
+    """Take what a bureau tells of a customer.
+
+    Raises
+    ------
+    Conflict
+        With check `as_of`, if it is of a day to come.
+    UsageError
+        If an amount is no amount.
+    """
+    customer(asked.customer_id)
+    if asked.as_of > desk.today(now):
+        raise Conflict("as_of must not lie in the future", check="as_of")
+    for field in ("obligations_minor", "other_limits_minor", "other_balances_minor"):
+        minor(getattr(asked, field), field, least=0)
+    told = to_plain(asked)
+    row = {
+        "id": new_id(now),
+        "customer_id": told.pop("customer_id"),
+        "as_of": told.pop("as_of"),
+        "added_by": name(told.pop("by"), "by"),
+        "told": told,
+        "added_at": utc(now),
+    }
+    return bureau_from(people.add(db, people.BUREAU_VIEWS, row))
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was deleted of a customer.
+
+    Parameters
+    ----------
+    handle : str
+        What stands where the pseudonym stood.
+    lines, records, evidence, cases : int
+        Lines kept without a name; records of decisions, proofs and bureau views deleted; cases
+        whose text was blanked.
+    """
+
+    handle: str
+    lines: int
+    records: int
+    evidence: int
+    cases: int
+
+
+def erase_customer(desk: Desk, db: Connection, customer_id: str, by: str, now: datetime) -> Erased:
+    """Delete a customer's data: open lines are closed, records and their salts destroyed.
+
+    The chain of commitments stays and verifies; what it commits to can no longer be opened.
+
+    Raises
+    ------
+    NotFound
+        If nothing is kept of the customer.
+    Conflict
+        With check `state`, while money is owed or held.
+    """
+    lines = lines_of(db, customer(customer_id))
+    if any(one.totals.outstanding_minor or one.totals.held_minor for one in lines):
+        raise Conflict("money is owed or held", check="state", hint="repay first, then delete")
+    for one in lines:
+        if one.closed_at is None:
+            close_for(desk, db, one.id, now, by)
+    declined = people.rows_of(db, people.DECLINED, [customer_id])[customer_id]
+    chains = [one.id for one in lines] + [row["id"] for row in declined]
+    records = sum(decisions.erase_records(db, chain) for chain in chains)
+    handle = f"erased-{new_id(now)}"
+    touched = people.forget(db, customer_id, handle)
+    if not records and not any(touched.values()):
+        raise NotFound("nothing is kept of that customer")
+    idempotency.forget_naming(db, customer_id)  # answers that are kept for repetitions
+    return Erased(
+        handle=handle,
+        lines=touched["lines"],
+        records=records,
+        evidence=touched["evidence"] + touched["bureau_views"],
+        cases=touched["cases"],
+    )
+
+
+def _check_consent(desk: Desk, asked: ConsentRequest, day: date) -> None:
+    customer(asked.customer_id)
+    if asked.purpose not in PURPOSES:
+        raise UsageError(f"purpose must be one of {', '.join(PURPOSES)}")
+    if not asked.categories:
+        raise UsageError("categories must name the data that the consent is for")
+    for one in asked.categories:
+        name(one, "categories")
+    known = desk.scores.federation.holders
+    if not asked.holders or not set(asked.holders) <= set(known):
+        raise Conflict(f"holders must be some of {', '.join(known)}", check="holders")
+    if asked.until is not None and asked.until < day:
+        raise Conflict("until must not lie in the past", check="until")
+
+
+def _check_evidence(desk: Desk, asked: EvidenceRequest, day: date) -> None:
+    customer(asked.customer_id)
+    minor(asked.value_minor, "value_minor", least=0)
+    rule = desk.rules.evidence.kinds.get(asked.kind)
+    if rule is None:
+        raise UsageError(f"kind must be one of {', '.join(KINDS)}")
+    if not _DIGEST.fullmatch(asked.file_hash):
+        raise UsageError("file_hash must be a SHA-256, 64 small hex digits")
+    if asked.subject:
+        name(asked.subject, "subject")
+    if asked.source not in rule.haircuts:
+        raise Conflict(f"source must be one of {', '.join(rule.haircuts)}", check="source")
+    if asked.issued > day:
+        raise Conflict("issued must not lie in the future", check="issued")
+    if asked.expires is not None and asked.expires <= asked.issued:
+        raise Conflict("expires must lie after issued", check="expires")
+
+
+__all__ = [
+    "CASE_KINDS",
+    "CREDIT",
+    "OUTCOMES",
+    "PURPOSES",
+    "RECORD",
+    "TRAINING",
+    "BureauReport",
+    "Case",
+    "CaseKind",
+    "CaseRequest",
+    "Consent",
+    "ConsentRequest",
+    "Dossier",
+    "Erased",
+    "EvidenceRequest",
+    "StoredBureauView",
+    "StoredEvidence",
+    "add_evidence",
+    "cases",
+    "consent_stands",
+    "consents_of",
+    "credit_consent",
+    "customer",
+    "dossiers",
+    "erase_customer",
+    "evidence_of",
+    "get_case",
+    "get_consent",
+    "give_consent",
+    "open_case",
+    "report_bureau",
+    "resolve_case",
+    "withdraw_consent",
+]

@@ -1,0 +1,422 @@
+"""What a decision on a line comes to, from its grounds alone: no store, no clock.
+
+`work_out` is run when a decision is made, and again when it is replayed: what it is given stands in
+the record, so the same comes out, bit for bit (invariant I5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final
+
+from server.limits import line_acts
+from server.limits.caps import Inputs, counted_income
+from server.limits.decide import Decision, decide
+from server.limits.delinquency import add_months, advance
+from server.limits.line import Cause, Line, State, Temporary
+from server.limits.line_acts import Acted
+from server.limits.line_events import Initiator, LineEvent
+from server.limits.line_policy import LinePolicy
+from server.limits.line_reasons import because, cooling, curing, first_of, progress, silent
+from server.limits.pack import Pack
+from server.limits.policy import Policy
+from server.limits.products import Product
+from server.limits.reasons import Reason
+from server.limits.restore import restoration
+from server.limits.review import Reviewed, age, review
+from server.limits.snapshot import Snapshot
+from server.limits.target import Target, target_of
+from server.limits.triggers import Facts, needed_reviews
+from shared.errors import Conflict, Refused, UsageError
+
+CAPPED: Final = frozenset(
+    {"open", "review", "increase", "restore", "accept_offer", "temporary", "override"}
+)
+"""Purposes that look at the score and the caps."""
+RAISING: Final = frozenset({"open", "increase", "restore", "accept_offer", "temporary"})
+"""Purposes that are refused, by the name of the check, while no score can be had."""
+FOREVER: Final = 14  # scheduled reviews looked ahead at for an increase: more than a year
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is to be decided.
+
+    Parameters
+    ----------
+    purpose : str
+    day : date
+        Local civil date.
+    product : str
+    initiator : {'issuer', 'customer', 'regulator', 'partner'}
+    limit_minor : int, optional
+        Of a lower limit, a temporary amount or an override.
+    until : date, optional
+        Last day of a temporary amount.
+    """
+
+    purpose: str
+    day: date
+    product: str
+    initiator: Initiator = "issuer"
+    limit_minor: int | None = None
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a decision is made from, besides the rules and the line.
+
+    Parameters
+    ----------
+    facts : Facts
+    snapshot : Snapshot, optional
+        None where no cap is looked at.
+    inputs : Inputs, optional
+        None where no cap is looked at.
+    scale : Decimal
+        Of the allocator.
+    proofs : tuple of str
+        Ids of the evidence that counted.
+    """
+
+    facts: Facts
+    snapshot: Snapshot | None = None
+    inputs: Inputs | None = None
+    scale: Decimal = Decimal(1)
+    proofs: tuple[str, ...] = ()
+
+    @property
+    def owed_minor(self) -> int:
+        """Outstanding and held."""
+        return self.facts.outstanding_minor + self.facts.held_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a decision comes to.
+
+    Parameters
+    ----------
+    caps : Decision, optional
+    target : Target, optional
+    events : tuple of LineEvent
+        None where the line stays as it is.
+    after : Line
+    reasons : tuple of Reason
+        At most four, and one more where it is about enquiries.
+    earliest : date, optional
+        Of the first rise, if nothing more stands against it.
+    """
+
+    caps: Decision | None
+    target: Target | None
+    events: tuple[LineEvent, ...]
+    after: Line
+    reasons: tuple[Reason, ...]
+    earliest: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one product.
+
+    Parameters
+    ----------
+    policy : Policy
+    pack : Pack
+    line : LinePolicy
+    product : Product
+    """
+
+    policy: Policy
+    pack: Pack
+    line: LinePolicy
+    product: Product
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A decision on its way."""
+
+    rules: Rules
+    ask: Ask
+    grounds: Grounds
+    before: Line
+    caps: Decision | None
+    target: Target | None
+
+    @property
+    def goal(self) -> Target:
+        if self.target is None:
+            raise UsageError(f"a decision to {self.ask.purpose} looks at the caps")
+        return self.target
+
+    def amount(self) -> int:
+        if self.ask.limit_minor is None:
+            raise UsageError(f"a decision to {self.ask.purpose} needs limit_minor")
+        return self.ask.limit_minor
+
+    def done(
+        self,
+        acted: Acted | Reviewed,
+        reasons: tuple[Reason, ...] = (),
+        earliest: date | None = None,
+    ) -> Outcome:
+        told = reasons or first_of(one for event in acted.events for one in event.reasons)
+        return Outcome(self.caps, self.target, acted.events, acted.line, told, earliest)
+
+
+def work_out(rules: Rules, ask: Ask, grounds: Grounds, before: Line) -> Outcome:
+    """Decide.
+
+    Parameters
+    ----------
+    rules : Rules
+        Of the line's product.
+    ask : Ask
+    grounds : Grounds
+    before : Line
+        `BLANK` where there is none yet.
+
+    Raises
+    ------
+    UsageError
+        If there is no such purpose, or it lacks an amount.
+    Conflict
+        If the line's state does not allow it, or the day lies before its last change.
+    Refused
+        If a rule forbids it: no consent, a silent holder, a dispute, a pause.
+    """
+    act = _ACTS.get(ask.purpose)
+    if act is None:
+        raise UsageError(f"purpose must be one of {', '.join(_ACTS)}")
+    caps = target = None
+    if grounds.snapshot is not None and grounds.inputs is not None:
+        caps = decide(rules.policy, rules.pack, grounds.snapshot, grounds.inputs)
+        target = target_of(caps, rules.line, ask.day, scale=grounds.scale)
+    return act(_Case(rules, ask, grounds, before, caps, target))
+
+
+def _open(case: _Case) -> Outcome:
+    """Open a line, or decline to: both are decisions with reasons."""
+    goal, day = case.goal, case.ask.day
+    _check_free(case, "no line is opened")
+    income = None if case.grounds.inputs is None else case.grounds.inputs.income
+    proven = 0 if income is None else counted_income(case.rules.policy, income)
+    if proven < case.rules.product.income_minor:
+        return case.done(Acted(case.before, ()), (Reason("P-FIT", "outside"),))
+    if not case.rules.product.opens(goal.lowest_minor):
+        return case.done(Acted(case.before, ()), goal.told())
+    asked = line_acts.request(case.ask.product, day)
+    opened = line_acts.open_line(asked.line, goal, case.rules.line, day, consent=True)
+    return case.done(Acted(opened.line, (*asked.events, *opened.events)))
+
+
+def _review(case: _Case) -> Outcome:
+    done = review(case.before, case.grounds.facts, case.goal, case.rules.line, case.ask.day)
+    return case.done(done, done.reasons, _plan_of(case, done.line))
+
+
+def _age(case: _Case) -> Outcome:
+    done = age(case.before, case.grounds.facts, case.rules.line, case.ask.day)
+    return case.done(done)
+
+
+def _asked(case: _Case) -> Outcome:
+    """Answer who asks for more: a review that is due is made; else nothing changes (I20)."""
+    line, day = case.before, case.ask.day
+    if line.state in {State.PENDING, State.CLOSING, State.CLOSED}:
+        raise Conflict(f"the line is {line.state}", check="state")
+    if day < line.changed_on:
+        raise Conflict(f"the line changed on {line.changed_on}", check="clock")
+    if line.next_review_on is None or day >= line.next_review_on:
+        return _review(case)
+    earliest = _plan_of(case, line)
+    if earliest is None and case.ask.purpose == "increase" and not line.is_reduced:
+        earliest = _next_offer(case)
+    return case.done(Acted(line, ()), _standing(case), earliest)
+
+
+def _accept(case: _Case) -> Outcome:
+    _check_free(case, "nothing is raised")
+    return case.done(line_acts.accept_offer(case.before, case.goal, case.rules.line, case.ask.day))
+
+
+def _decline(case: _Case) -> Outcome:
+    return case.done(line_acts.decline_offer(case.before, case.ask.day))
+
+
+def _self_lower(case: _Case) -> Outcome:
+    limit, line = case.rules.line.floored(case.amount()), case.before
+    if not 0 <= limit < line.approved_limit_minor:
+        why = f"limit_minor must be 0 or more and below {line.approved_limit_minor}"
+        raise Conflict(why, check="limit", hint="a higher one is asked for by `increase`")
+    owed = case.grounds.owed_minor
+    return case.done(line_acts.self_lower(line, limit, owed, case.rules.line, case.ask.day))
+
+
+def _freeze(case: _Case) -> Outcome:
+    cause: Cause = "fraud" if case.ask.purpose == "freeze_fraud" else "purpose"
+    return case.done(line_acts.freeze(case.before, cause, case.ask.day, case.ask.initiator))
+
+
+def _release(case: _Case) -> Outcome:
+    return case.done(line_acts.release(case.before, case.ask.day))
+
+
+def _temporary(case: _Case) -> Outcome:
+    _check_free(case, "no temporary amount")
+    day, policy = case.ask.day, case.rules.line
+    most = case.rules.product.temporary
+    amount = case.amount()
+    if most is None:
+        raise Conflict("the product has no temporary amounts", check="limit")
+    allowed = min(
+        most.amount(case.before.approved_limit_minor, policy.quantum_minor), policy.temporary_minor
+    )
+    last = day + timedelta(days=policy.temporary_days - 1)
+    until = case.ask.until or last
+    if not 0 < amount <= allowed:
+        raise Conflict(f"limit_minor must be above 0 and at most {allowed}", check="limit")
+    if not day <= until <= last:
+        raise Conflict(f"until must lie from {day} to {last}", check="until")
+    passing = Temporary(amount, policy.temporary_purposes[0], day, until)
+    owed = case.grounds.owed_minor
+    acted = line_acts.grant_temporary(case.before, passing, owed, policy, day)
+    return case.done(acted, (because("P-EXTRA", until=until.isoformat()),))
+
+
+def _close(case: _Case) -> Outcome:
+    owed = case.grounds.owed_minor
+    return case.done(line_acts.close_line(case.before, owed, case.ask.day, case.ask.initiator))
+
+
+def _consent_given(case: _Case) -> Outcome:
+    return case.done(line_acts.give_consent(case.before, case.ask.day))
+
+
+def _consent_withdrawn(case: _Case) -> Outcome:
+    return case.done(line_acts.withdraw_consent(case.before, case.ask.day))
+
+
+def _forborne(case: _Case) -> Outcome:
+    """Take note of a concession: no trigger and no cap is looked at."""
+    facts, rules, line = case.grounds.facts, case.rules.line, case.before
+    late = advance(
+        line.delinquency,
+        rules.arrears,
+        case.ask.day,
+        facts.days_past_due,
+        clear_since=facts.clear_since,
+        forborne_on=facts.forborne_on,
+    )
+    return case.done(line_acts.forbear(line, late, rules, case.ask.day))
+
+
+def _override(case: _Case) -> Outcome:
+    line, amount = case.before, case.amount()
+    if amount > line.effective_limit_minor:
+        _check_free(case, "nothing is raised, by nobody")
+    acted = line_acts.override_limit(
+        line, amount, case.grounds.owed_minor, case.goal, case.rules.line, case.ask.day
+    )
+    return case.done(acted)
+
+
+_ACTS: Final[Mapping[str, Callable[[_Case], Outcome]]] = {
+    "open": _open,
+    "review": _review,
+    "age": _age,
+    "increase": _asked,
+    "restore": _asked,
+    "accept_offer": _accept,
+    "decline_offer": _decline,
+    "self_lower": _self_lower,
+    "freeze_fraud": _freeze,
+    "freeze_purpose": _freeze,
+    "release": _release,
+    "temporary": _temporary,
+    "close": _close,
+    "consent_given": _consent_given,
+    "consent_withdrawn": _consent_withdrawn,
+    "forborne": _forborne,
+    "override": _override,
+}
+PURPOSES: Final = tuple(_ACTS)
+"""Every purpose of a decision."""
+
+
+def _check_free(case: _Case, what: str) -> None:
+    """Refuse what would raise a limit while anything forbids it (invariant I13)."""
+    facts, findings = case.grounds.facts, []
+    if case.goal.missing:
+        told = ", ".join(f"{holder} ({why})" for holder, why in sorted(case.goal.missing.items()))
+        findings.append(f"no current word of {told}")
+    if not facts.consent or case.before.consent_withdrawn_on is not None:
+        findings.append("the customer's consent does not stand")
+    if facts.dispute:
+        findings.append("a dispute is open")
+    if facts.forborne_on is not None:
+        findings.append("a concession was made because of difficulties")
+    if facts.budget_used >= case.rules.line.pause_at:
+        findings.append("increases are paused")
+    if findings:
+        raise Refused(f"{what}: " + "; ".join(findings))
+
+
+def _standing(case: _Case) -> tuple[Reason, ...]:
+    """Return why a limit is not higher today, and does not rise for the asking."""
+    line, facts, policy, goal = case.before, case.grounds.facts, case.rules.line, case.goal
+    found = [
+        progress(one.code, one.clean, needed_reviews(one.code, policy)) for one in line.windows
+    ]
+    if line.delinquency.curing:
+        found.append(curing(line.delinquency, policy.arrears))
+    if line.frozen_for in {"fraud", "purpose"}:
+        found.append(because("P-FRAUD" if line.frozen_for == "fraud" else "B10"))
+    if goal.missing:
+        found.append(silent(goal.missing))
+    if not facts.consent or line.consent_withdrawn_on is not None:
+        found.append(because("P-CONSENT"))
+    if facts.dispute:
+        found.append(because("P-DISPUTE"))
+    if facts.budget_used >= policy.pause_at:
+        found.append(because("C-PAUSE"))
+    cut = line.last_cut()
+    until = None if cut is None else cut + timedelta(days=policy.cool_down_days)
+    if line.is_reduced and until is not None and until > case.ask.day:
+        found.append(cooling(until))
+    if goal.lowest_minor <= line.effective_limit_minor:
+        found += goal.told()
+    elif not found:
+        # Neither caps nor behaviour hold it: the next scheduled review, and the customer's word.
+        found.append(because("P-AGREED"))
+    return first_of(found)
+
+
+def _plan_of(case: _Case, line: Line) -> date | None:
+    """Return the day of the first step up of a limit that fell, if every review is clean."""
+    if not line.is_reduced or line.state in {State.CLOSING, State.CLOSED}:
+        return None
+    plan = restoration(line, case.grounds.facts, case.goal, case.rules.line, case.ask.day)
+    return plan.earliest
+
+
+def _next_offer(case: _Case) -> date | None:
+    """Return the first scheduled review that may offer more, as far as dates go."""
+    line, policy = case.before, case.rules.line
+    if case.goal.lowest_minor <= line.approved_limit_minor or line.next_review_on is None:
+        return None
+    waits = [line.next_review_on]
+    past = [day for day in (line.increased_on, line.offered_on) if day is not None]
+    waits += [add_months(day, policy.months_between) for day in past]
+    if line.opened_on is not None:
+        waits.append(line.opened_on + timedelta(days=policy.days_after_opening))
+    reviews = (
+        line.next_review_on + timedelta(days=policy.every_days * ahead) for ahead in range(FOREVER)
+    )
+    return next((day for day in reviews if day >= max(waits)), None)

@@ -1,0 +1,236 @@
+"""Why a limit is what it is today: the reasons of what bound, and the way from caps to money.
+
+The limit of a line is the least of what the caps allow, what was agreed with the customer, the
+caps' own path after a cut, and what behaviour left of it. Whichever of these is lower than the
+others is the component that bound, and gives the reasons (Regulation B, comment 9(b)(2)-7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from server.limits.caps import CAPS
+from server.limits.decide import CAP_REASONS, Decision
+from server.limits.explain import Money, Texts, principal, tell
+from server.limits.line import Line, State
+from server.limits.line_policy import LinePolicy
+from server.limits.line_reasons import because, cooling, curing, progress, silent
+from server.limits.reasons import Reason
+from server.limits.target import Target
+from server.limits.triggers import Facts, look, needed_reviews
+from server.limits.waterfall import Available
+
+_FROZEN: Final[Mapping[str, str]] = {
+    "arrears": "B08",
+    "default": "B08",
+    "fraud": "P-FRAUD",
+    "purpose": "B10",
+}
+_CLOSED: Final = frozenset({State.CLOSING, State.CLOSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands between a line and a higher limit, today.
+
+    Parameters
+    ----------
+    reasons : tuple of Reason
+        At most four, and one more about enquiries; the component that bound first.
+    component : str
+        `closed`, `frozen`, `behaviour`, `cooling`, `agreed` or `caps`.
+    """
+
+    reasons: tuple[Reason, ...]
+    component: str
+
+
+def standing(line: Line, facts: Facts, target: Target, policy: LinePolicy, as_of: date) -> Standing:
+    """Return why a limit is not higher on a day.
+
+    Parameters
+    ----------
+    line : Line
+    facts : Facts
+        Of that day.
+    target : Target
+        Of that day.
+    policy : LinePolicy
+    as_of : date
+    """
+    watched = _watched(line, facts, policy, as_of)
+    held = _held(line, facts, target, policy)
+    component, first = _bound(line, target, policy, as_of, watched)
+    reasons = {one.code: one for one in reversed([*first, *watched, *held])}
+    ordered = dict.fromkeys(one.code for one in [*first, *watched, *held])
+    return Standing(principal([reasons[code] for code in ordered]), component)
+
+
+def _bound(
+    line: Line, target: Target, policy: LinePolicy, as_of: date, watched: Sequence[Reason]
+) -> tuple[str, list[Reason]]:
+    """Return which component is lowest, and its reasons."""
+    if line.state in _CLOSED:
+        return "closed", [because("P-CLOSE")]
+    if line.frozen_for:
+        return "frozen", [because(_FROZEN[line.frozen_for])]
+    if line.effective_limit_minor < line.caps_limit_minor:
+        return "behaviour", [*watched, *_cooling(line, policy, as_of)]
+    if target.lowest_minor <= line.effective_limit_minor:
+        return "caps", list(target.told())
+    if line.is_reduced:
+        return "cooling", _cooling(line, policy, as_of) or list(target.told())
+    return "agreed", [because("P-AGREED")]
+
+
+def _watched(line: Line, facts: Facts, policy: LinePolicy, as_of: date) -> list[Reason]:
+    """Return the signals that hold a line, with their figures, and how far each watch is."""
+    fired = look(line, facts, policy, as_of).fired
+    found = [fired[one.code] for one in line.windows if one.code in fired]
+    found += [
+        progress(one.code, one.clean, needed_reviews(one.code, policy))
+        for one in line.windows
+        if one.code not in fired
+    ]
+    if line.delinquency.curing and not line.frozen_for:
+        found.append(curing(line.delinquency, policy.arrears))
+    return found
+
+
+def _held(line: Line, facts: Facts, target: Target, policy: LinePolicy) -> list[Reason]:
+    """Return what forbids raising anything, whatever the customer does on the line."""
+    found = []
+    if not facts.consent or line.consent_withdrawn_on is not None:
+        found.append(because("P-CONSENT"))
+    if facts.dispute:
+        found.append(because("P-DISPUTE"))
+    if facts.budget_used >= policy.pause_at:
+        found.append(because("C-PAUSE"))
+    if target.missing:
+        found.append(silent(target.missing))
+    return found
+
+
+def _cooling(line: Line, policy: LinePolicy, as_of: date) -> list[Reason]:
+    cut = line.last_cut() if line.is_reduced else None
+    until = None if cut is None else cut + timedelta(days=policy.cool_down_days)
+    return [] if until is None or until <= as_of else [cooling(until)]
+
+
+def caps_view(decision: Decision, texts: Texts, money: Money) -> list[dict[str, Any]]:
+    """Return every cap with its sentence, the smallest first, and which of them binds.
+
+    Parameters
+    ----------
+    decision : Decision
+    texts : Texts
+    money : Money
+    """
+    order = {name: at for at, name in enumerate(CAPS)}
+    rows = sorted(decision.caps.items(), key=lambda pair: (pair[1], order[pair[0]]))
+    return [
+        {
+            "name": name,
+            "amount_minor": amount,
+            "code": CAP_REASONS[name][0],
+            "text": tell(_cap(name, amount), texts, money).text,
+            "not_about_you": CAP_REASONS[name][1] == "outside",
+            "binds": name in decision.binding,
+        }
+        for name, amount in rows
+    ]
+
+
+def _cap(name: str, amount: int) -> Reason:
+    code, family = CAP_REASONS[name]
+    return Reason(code, family, amount_minor=amount)
+
+
+def path_view(
+    line: Line,
+    decision: Decision,
+    target: Target,
+    room: Available,
+    texts: Texts,
+    money: Money,
+    *,
+    multiplier: Decimal,
+) -> list[dict[str, Any]]:
+    """Return the way from the cap that binds down to what can be drawn now, step by step.
+
+    Every step that takes nothing is left out.
+
+    Parameters
+    ----------
+    line : Line
+    decision : Decision
+        On the caps, of today.
+    target : Target
+        Of that decision.
+    room : Available
+    texts : Texts
+    money : Money
+    multiplier : Decimal
+        Of the downturn; see `multiplier_of`.
+    """
+
+    def amount(minor: int) -> str:
+        return texts.money(minor, money.currency, money.digits)
+
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, minor: int, **words: object) -> None:
+        text = texts.say(f"path.{name}", amount=amount(minor), **words)
+        rows.append({"step": name, "amount_minor": minor, "text": text})
+
+    names = texts.listed([texts.say(f"cap.{one}") for one in _binding(decision)])
+    add("cap", target.full_minor, cap=names)
+    if target.limit_minor < target.full_minor:
+        add("macro", target.limit_minor, multiplier=texts.percent(multiplier))
+    if target.scaled_minor < target.limit_minor:
+        add("capital", target.scaled_minor)
+    if line.approved_limit_minor < target.lowest_minor or line.is_reduced:
+        add("agreed", line.approved_limit_minor)
+    if line.caps_limit_minor < line.approved_limit_minor:
+        add("behind", line.caps_limit_minor)
+    if line.effective_limit_minor < line.caps_limit_minor:
+        taken = line.caps_limit_minor - line.effective_limit_minor
+        add("behaviour", line.effective_limit_minor, taken=amount(taken))
+    _money_rows(line, room, texts, amount, add)
+    return rows
+
+
+def multiplier_of(decision: Decision, policy: LinePolicy, day: date) -> Decimal:
+    """Return the downturn's multiplier of a day: the stricter of the two policies', not both."""
+    overlay = policy.overlay_on(day)
+    own = Decimal(decision.multiplier)
+    return own if overlay is None else min(own, overlay.multiplier)
+
+
+def _money_rows(line: Line, room: Available, texts: Texts, amount: Any, add: Any) -> None:
+    """Add what stands between the limit and what can be drawn."""
+    left = room.parts["effective"]
+    if room.parts["temporary"] and line.temporary is not None:
+        left += room.parts["temporary"]
+        until = texts.day(line.temporary.until)
+        add("temporary", left, added=amount(room.parts["temporary"]), day=until)
+    for name in ("outstanding", "held"):
+        taken = room.parts[name]
+        if taken:
+            left -= taken
+            add(name, max(0, left), taken=amount(taken))
+    tight = [one for one in room.binding if one != "limit"]
+    if tight and room.amount_minor < max(0, left):
+        words = texts.listed([texts.say(f"term.{one}") for one in tight])
+        add("room", room.amount_minor, term=words)
+    add("available", room.amount_minor)
+
+
+def _binding(decision: Decision) -> Sequence[str]:
+    """Return the caps that are smallest; where a holder is silent, the decision names that."""
+    smallest = min(decision.caps.values())
+    return [name for name in CAPS if decision.caps.get(name) == smallest]
