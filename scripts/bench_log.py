@@ -1,8 +1,9 @@
 """The decision log at a million leaves: appends, proofs, verification, opening, replay.
 
-Appends are measured in memory (the tree alone) and to files (salts, records and leaves on the disk
-before anything is confirmed), one decision at a time and in groups; a bare fsync of as many bytes
-stands beside them. Run with ``--leaves 100000`` for a quick look.
+Appends are measured in memory (the tree alone), to files (salts, records and leaves on the disk
+before anything is confirmed) and to the store on SQLite and PostgreSQL (decisions first, then the
+tree over them, each flushed), one decision at a time and in groups; a bare fsync of as many bytes
+stands beside them. Run with ``--leaves 100000 --store-leaves 10000`` for a quick look.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ from _bench import (
     write_json,
 )
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from server.accounts import proving
+from server.accounts.proving import Place
 from server.limits.caps import Inputs
 from server.limits.decide import decide
 from server.limits.record import DecisionRecord, Rules, digest_of, read_record, replay
@@ -53,12 +58,18 @@ from server.prooflog.merkle import (
     root_of,
 )
 from server.prooflog.verify import verify_bytes
+from server.store import decisions
+from server.store.decisions import NewDecision
+from server.store.engine import Store, open_store
+from server.store.log_checks import check_log
 from shared.identity import Identity
+from tests import postgres
 
 MIN_APPENDS = 20_000
 """As many decisions a second and core as the limit service must reach."""
 MAX_PROOF_MS = 1.0
 NOW = "2026-03-01T08:00:00Z"
+STORES = ("store_sqlite", "store_postgresql")
 KEY = Identity("log", hashlib.sha256(b"bench").digest())
 
 
@@ -190,6 +201,90 @@ def measure_export(record: DecisionRecord, rules: Rules, count: int) -> dict[str
     }
 
 
+@contextmanager
+def stores(folder: Path) -> Iterator[dict[str, Store]]:
+    """Give both databases on the disk, or SQLite alone where there is no server."""
+    urls = {"sqlite": f"sqlite:///{folder}/limits.db"}
+    why = postgres.missing()
+    if why:
+        print(f"no PostgreSQL: {why}", file=sys.stderr)
+        yield {name: open_store(url, create=True) for name, url in urls.items()}
+        return
+    with postgres.running(tempfile.gettempdir()) as server:
+        urls["postgresql"] = server.new_database()
+        opened = {name: open_store(url, create=True) for name, url in urls.items()}
+        yield opened
+        for one in opened.values():
+            one.close()
+
+
+def measure_store(
+    store: Store, home: Path, record: bytes, count: int, group: int
+) -> dict[str, Any]:
+    """Return what decisions and the tree over them take in a database, at `count` leaves."""
+    home.mkdir()
+    (home / proving.KEY).write_text(KEY.secret.hex())
+    (home / proving.KEY).chmod(0o600)
+    desk = Place(store, home, lambda: datetime.now(UTC))
+    decided, taken = [], []
+    for start in range(0, count, group):
+        batch = [
+            NewDecision(f"d{n}", f"line-{n // 12}", "review", record, "policy", "model", "pack")
+            for n in range(start, min(start + group, count))
+        ]
+        began = time.perf_counter()
+        with store.write() as db:
+            decisions.append_all(db, batch, desk.clock())
+        middle = time.perf_counter()
+        with store.write() as db:
+            proving.integrate(desk, db, desk.clock())
+        decided.append(len(batch) / (middle - began))
+        taken.append(len(batch) / (time.perf_counter() - middle))
+    sizes = []
+    for number in range(20):
+        with store.write() as db:
+            one = NewDecision(f"one-{number}", "one", "review", record, "policy", "model", "pack")
+            decisions.append(db, one, desk.clock())
+        began = time.perf_counter()
+        proving.tick(desk)
+        sizes.append((time.perf_counter() - began) * 1e3)
+    return {
+        f"decided_per_second_in_{group}": spread(decided, 0),
+        f"taken_in_per_second_in_{group}": spread(taken, 0),
+        "one_taken_in_and_signed_ms": spread(sizes, 2),
+        **measure_store_proofs(store, desk, count),
+    }
+
+
+def measure_store_proofs(store: Store, desk: Place, count: int) -> dict[str, Any]:
+    """Return milliseconds of proofs from a database, each in a transaction of its own."""
+    rng, proofs, steps = random.Random(1), [], []
+    with store.read() as db:
+        sizes = [head.head.size for head in proving.book_of(db).heads.heads()]
+    for _ in range(300):
+        number = rng.randrange(count)
+        began = time.perf_counter()
+        with store.read() as db:
+            made = proving.proof(desk, db, f"d{number}")
+        proofs.append((time.perf_counter() - began) * 1e3)
+        began = time.perf_counter()
+        with store.read() as db:
+            proving.consistency(desk, db, sizes[0], sizes[-1])
+        steps.append((time.perf_counter() - began) * 1e3)
+        verify_bytes(to_bytes(made), KEY.fingerprint)
+    began = time.perf_counter()
+    with store.read() as db:
+        found = check_log(db, KEY.fingerprint)
+    if found.findings:
+        raise SystemExit(f"the log is not in order: {found.findings[0]}")
+    return {
+        "leaves": found.leaves,
+        "proof_ms": spread(proofs, 2),
+        "consistency_ms": spread(steps, 2),
+        "check_everything_per_second": round(found.leaves / (time.perf_counter() - began)),
+    }
+
+
 class Kept:
     """A tree with one opening, as the protocols of the log want it."""
 
@@ -212,6 +307,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=10, help="parts in which the tree grows")
     parser.add_argument("--proofs", type=int, default=2_000)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each way of appending")
+    parser.add_argument("--store-leaves", type=int, default=100_000, help="in each database")
     parser.add_argument("--json", type=Path, help="write the report here")
     options = parser.parse_args()
     record, rules = sample_record()
@@ -236,6 +332,11 @@ def main() -> int:
             folder, len(raw), options.seconds
         )
         report["opening"] = measure_opening(folder, leaves)
+        with stores(folder) as opened:
+            for name, store in opened.items():
+                report[f"store_{name}"] = measure_store(
+                    store, folder / f"home-{name}", raw, options.store_leaves, 1000
+                )
     report["peak_rss_mb"] = round(peak_rss_mb())
     appended = report["tree"]["appends_per_second"]["median"]
     proof = max(report["proofs"][name]["median"] for name in ("inclusion_us", "consistency_us"))
@@ -252,7 +353,9 @@ def main() -> int:
 
 def show(report: dict[str, Any]) -> None:
     show_mapping(report["machine"] | report["versions"] | {"load": report["load"]})
-    for part in ("tree", "proofs", "decision", "files", "opening"):
+    for part in ("tree", "proofs", "decision", "files", "opening", *STORES):
+        if part not in report:
+            continue
         print(f"\n{part}")
         show_mapping(report[part])
     print(f"\npeak memory: {report['peak_rss_mb']} MB\n")

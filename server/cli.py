@@ -3,7 +3,8 @@
 Results go to stdout, progress and errors to stderr. Every error of `shared.errors` becomes one
 message and its own exit status; anything else is a defect and exits with 5. The coordinator's and
 the limit service's commands stand in `server/commands`; a party's own (`init`, `keys`, `data`) are
-found through entry points, so that the coordinator's code never imports them.
+found through entry points, so that the coordinator's code never imports them. A command is loaded
+when it is asked for: most need neither Flower nor a database, and all would take seconds.
 """
 
 from __future__ import annotations
@@ -12,39 +13,36 @@ import json
 import sys
 import traceback
 from functools import cache
-from importlib.metadata import entry_points, version
+from importlib.metadata import EntryPoint, entry_points, version
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Final
 
 import click
 import typer
 
 from server import screen
 from server.commands.common import SCHEMA_VERSION
-from server.commands.config import config
-from server.commands.demo import demo
-from server.commands.log import log
-from server.commands.model import model
-from server.commands.nodes import nodes
-from server.commands.replay import replay
-from server.commands.score import score
-from server.commands.serve import serve
-from server.commands.train import train
 from shared.errors import ConfideError, ConfigError, DataError, Interrupted, UsageError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Federated credit scoring: several data holders, one readable scorecard, no pooled rows.",
+_ENTRIES: Final = "confide.commands"
+_OWN: Final = (
+    "train:train",
+    "demo:demo",
+    "serve:serve",
+    "score:score",
+    "client:token",
+    "client:client",
+    "model:model",
+    "nodes:nodes",
+    "config:config",
+    "policy:policy",
+    "line:line",
+    "review:review",
+    "replay:replay",
+    "log:log",
+    "store:store",
 )
-for _command in (train, demo, serve, score):
-    app.command()(_command)
-app.add_typer(model, name="model")
-app.add_typer(nodes, name="nodes")
-app.add_typer(config, name="config")
-app.add_typer(replay, name="replay")
-app.add_typer(log, name="log")
+"""Modules of `server.commands`, and the function or group in each that bears the command's name."""
 
 
 def _version(show: bool) -> None:
@@ -53,7 +51,6 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -63,25 +60,43 @@ def root(
 
 
 @cache
-def _command() -> click.Command:
-    """Build the command line once, whatever number of times it is run in a process."""
-    _add_party_commands()
+def command_line(word: str = "") -> click.Command:
+    """Return the command line.
+
+    Parameters
+    ----------
+    word : str
+        The command that is asked for: no other is loaded. Where there is none of that name, all
+        are, so that help and errors know them.
+    """
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(root)
+    entries = _entries()
+    known = {name for group, name in entries if not group}
+    groups: dict[str, typer.Typer] = {"": app}
+    for (group, name), entry in entries.items():
+        if word in known and word not in (group, name if not group else ""):
+            continue
+        command = entry.load()
+        if isinstance(command, typer.Typer):
+            groups[name] = command
+            groups[group].add_typer(command, name=name)
+        else:
+            groups[group].command(name)(command)
     return typer.main.get_command(app)
 
 
-def _add_party_commands() -> None:
-    """Add the parties' own commands; one named `model.export` goes into the group `model`."""
-    groups = {group.name: group.typer_instance for group in app.registered_groups}
-    for entry in sorted(entry_points(group="confide.commands"), key=lambda entry: entry.name):
-        group, _, name = entry.name.rpartition(".")
-        parent = groups[group] if group else app
-        command = entry.load()
-        if parent is None:
-            raise TypeError(f"{entry.name}: {group} is no group of commands")
-        if isinstance(command, typer.Typer):
-            parent.add_typer(command, name=name)
-        else:
-            parent.command(name)(command)
+def _entries() -> dict[tuple[str, str], EntryPoint]:
+    """Return where each command is, by its group and name; one named `model.export` is in `model`.
+
+    A group comes before what others add to it.
+    """
+    own = [
+        EntryPoint(place.partition(":")[2], f"server.commands.{place}", _ENTRIES) for place in _OWN
+    ]
+    others = sorted(entry_points(group=_ENTRIES), key=lambda entry: entry.name)
+    named = {entry.name.rpartition(".")[::2]: entry for entry in [*own, *others]}
+    return dict(sorted(named.items(), key=lambda item: bool(item[0][0])))
 
 
 def _wants_json() -> bool:
@@ -108,7 +123,8 @@ def report_error(error: ConfideError) -> None:
 
 def main() -> int:
     """Run the command line; return its exit status."""
-    command = _command()
+    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    command = command_line(word)
     try:
         result = command.main(standalone_mode=False)
     except ConfideError as error:

@@ -2,15 +2,19 @@
 
 ``limits/feeds/<party>/<release>.feed`` is a feed as its party signed it. A feed of a release that
 does not serve yet is kept, and used once that release is champion. What is used is held in memory
-(`server.shelf`).
+(`server.shelf`). Several processes may serve from one folder: they take feeds in one by one, and
+each follows what another took.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypedDict
@@ -28,6 +32,7 @@ KEPT: Final = 4
 """Releases of which a party's feeds are kept; the champion's always is."""
 
 _NEWEST = "newest.json"
+_Stamp = tuple[int, int] | None
 _NAME = re.compile(r"[a-z0-9]+-[0-9]{4,12}")
 
 
@@ -55,6 +60,7 @@ class Feeds:
         self._federation = federation
         self._lock = threading.Lock()
         self._shelf = Shelf()
+        self._seen: dict[str, _Stamp] = {}  # the champion's feed files, as they were read
 
     @property
     def shelf(self) -> Shelf:
@@ -72,17 +78,55 @@ class Feeds:
             If a file cannot be read; what was in use stays.
         """
         with self._lock:
-            in_use, refused = {}, {}
-            for party in self._federation.holders if release else ():
-                try:
-                    feed = self._kept(party, release, now)
-                except FeedRefused as error:
-                    refused[party] = error.message
-                    continue
+            digest = release.digest() if release else ""
+            self._shelf = self._loaded(Shelf(release, digest=digest), self._federation.holders, now)
+
+    def changed(self) -> bool:
+        """Return whether another process has taken a feed of the release that serves."""
+        release = self._shelf.release
+        return release is not None and bool(self._stale(release))
+
+    def follow(self, now: str) -> None:
+        """Load the feeds that another process has taken; whoever loads already is left to it.
+
+        Raises
+        ------
+        EnvironmentFault
+            If a file cannot be read; what was in use stays.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            shelf = self._shelf
+            if shelf.release is not None:
+                self._shelf = self._loaded(shelf, self._stale(shelf.release), now)
+        finally:
+            self._lock.release()
+
+    def _loaded(self, shelf: Shelf, parties: Iterable[str], now: str) -> Shelf:
+        """Return a shelf with the kept feeds of some parties in place of what it had of them."""
+        in_use, refused = dict(shelf.in_use), dict(shelf.refused)
+        if shelf.release is None:
+            return shelf
+        for party in parties:
+            stamp = _stamp(self._path(party, shelf.release.name))
+            in_use.pop(party, None)
+            refused.pop(party, None)
+            try:
+                feed = self._kept(party, shelf.release, now)
                 if feed is not None:
                     in_use[party] = feed
-            digest = release.digest() if release else ""
-            self._shelf = Shelf(release, in_use, refused, digest)
+            except FeedRefused as error:
+                refused[party] = error.message
+            self._seen[party] = stamp
+        return replace(shelf, in_use=in_use, refused=refused)
+
+    def _stale(self, release: Manifest) -> list[str]:
+        return [
+            party
+            for party in self._federation.holders
+            if _stamp(self._path(party, release.name)) != self._seen.get(party)
+        ]
 
     def check_header(self, first: bytes, now: str, *, party: str) -> FeedHeader:
         """Check what a feed's first line tells, so that nobody is read who was not let in.
@@ -137,7 +181,7 @@ class Feeds:
             If the disk does not take it; the feed before it stays in use.
         """
         claimed = _peek(raw)
-        with self._lock:
+        with self._lock, self._alone(keep=keep):
             newest = self._newest()
             terms = self._terms(claimed, newest)
             header = open_feed(raw, self._federation, now=now, party=party, **terms).header
@@ -150,6 +194,8 @@ class Feeds:
                 refused = {who: why for who, why in shelf.refused.items() if who != header.party}
                 in_use = {**shelf.in_use, header.party: one}
                 self._shelf = replace(shelf, in_use=in_use, refused=refused)
+                if keep:
+                    self._seen[header.party] = _stamp(self._path(header.party, header.release))
         return header, terms["newest"] is None
 
     def _terms(
@@ -190,6 +236,23 @@ class Feeds:
         for path in others[: max(0, len(kept) - KEPT)]:
             path.unlink(missing_ok=True)
 
+    @contextmanager
+    def _alone(self, *, keep: bool) -> Iterator[None]:
+        """Keep other processes from taking a feed while the dates are compared and written."""
+        if not keep:
+            yield
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            held = os.open(self._folder, os.O_RDONLY)
+        except OSError as error:
+            raise EnvironmentFault(f"cannot write {self._folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(held)
+
     def _newest(self) -> dict[tuple[str, str], tuple[str, str]]:
         """Return as-of date and instant of the newest feed ever taken, by party and release."""
         path = self._folder / _NEWEST
@@ -206,6 +269,15 @@ class Feeds:
 
     def _path(self, party: str, release: str) -> Path:
         return self._folder / party / f"{release}.feed"
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Return what tells one content of a file from another: it is replaced, never written into."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_ino, stat.st_mtime_ns)
 
 
 def _dates_in_use(shelf: Shelf, party: str, release: str) -> tuple[str | None, str | None]:

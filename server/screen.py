@@ -244,8 +244,9 @@ def customer(found: dict[str, Any]) -> None:
 def try_it(url: str, pseudonym: str, federation: Path) -> None:
     """Say what may be tried while the service is up."""
     _OUT.print(f"\nThe limit service is up at {url} (Ctrl-C ends it). Try, in another terminal:")
+    token = f"confide token --role customer --subject {pseudonym} --federation {federation}"
     for line in (
-        f"curl -s {url}/v1/customers/{pseudonym}/limit",
+        f'curl -s -H "Authorization: Bearer $({token})" {url}/v1/customers/{pseudonym}/limit',
         f"curl -s {url}/v1/model",
         f"curl -s {url}/openapi.json",
         f"confide model list --federation {federation}",

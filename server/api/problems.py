@@ -1,7 +1,7 @@
 """Every error as one JSON shape: `application/problem+json` (RFC 9457).
 
 ``type``, ``title``, ``status``, ``detail``, ``instance``, and two of our own: ``code``, stable
-across versions, and ``hint``. A refusal names its ``check``; several findings stand in
+across versions, and ``hint``. A refusal or conflict names its ``check``; several findings stand in
 ``findings``. Nothing internal is told: a defect is logged under the ``instance`` of its answer.
 """
 
@@ -9,35 +9,47 @@ from __future__ import annotations
 
 import logging
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.api.headers import ALWAYS
 from shared.errors import (
     ConfideError,
     ConfigError,
+    Conflict,
     DataError,
-    FeedRefused,
+    DrawRefused,
     NotFound,
     ReleaseRefused,
+    TooMany,
+    Unauthorised,
     UsageError,
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG = logging.getLogger(__name__)
+# What is in the way now will be gone in a moment.
+_SOON: Final = frozenset({"in-flight", "pending"})
 _TITLES: Final = {
     400: "The request is wrong",
+    401: "No valid access token",
     403: "Refused",
     404: "Not found",
     405: "Method not allowed",
     408: "Too slow",
     409: "In conflict with the present state",
+    412: "Changed in between",
     413: "Too large",
+    415: "Not a type that is taken",
     422: "The request is malformed",
+    429: "Too often",
+    499: "Stopped",
     500: "A defect of the service",
     503: "Not available now",
 }
@@ -69,16 +81,27 @@ class Problem(JSONResponse):
         **further: Any,
     ) -> None:
         self.instance = f"urn:uuid:{uuid4()}"
-        content = {
-            "type": f"urn:confide:error:{code}",
-            "title": _TITLES.get(status, "Error"),
-            "status": status,
-            "detail": detail,
-            "code": code,
-            "instance": self.instance,
-            **{name: value for name, value in further.items() if value},
-        }
+        content = _members(status, code, detail, self.instance, further)
         super().__init__(content, status_code=status, headers=headers)
+
+
+def example(status: int, code: str, detail: str, **further: Any) -> dict[str, Any]:
+    """Return a problem as it would look, for the document."""
+    return _members(status, code, detail, f"urn:uuid:{UUID(int=1 << 127)}", further)
+
+
+def _members(
+    status: int, code: str, detail: str, instance: str, further: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "type": f"urn:confide:error:{code}",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "instance": instance,
+        **{name: value for name, value in further.items() if value},
+    }
 
 
 def install(app: FastAPI) -> None:
@@ -113,18 +136,41 @@ class Quiet:
                 raise
 
 
-async def _confide(_: Request, error: Exception) -> Problem:
+async def _confide(request: Request, error: Exception) -> Problem:
     if not isinstance(error, ConfideError) or type(error) is ConfideError:
-        return await _defect(_, error)
-    # A caller can do nothing about the champion: the service is what is not available.
-    status = 503 if isinstance(error, ReleaseRefused) else error.http_status
+        return await _defect(request, error)
+    status = _status_of(request, error)
     further: dict[str, Any] = {"hint": error.hint, "party": error.party}
-    if isinstance(error, ReleaseRefused | FeedRefused):
-        further["check"] = error.check
+    further["check"] = getattr(error, "check", "")
+    if isinstance(error, DrawRefused):
+        further["reason"] = error.reason
     if isinstance(error, ConfigError | DataError):
         further["findings"] = list(error.findings)
-    headers = {"Retry-After": "30"} if status == 503 else None
+    headers = _headers_of(error, status)
     return Problem(status, error.code, error.message, headers=headers, **further)
+
+
+def _status_of(request: Request, error: ConfideError) -> int:
+    if isinstance(error, ReleaseRefused):
+        return 503  # a caller can do nothing about the champion: the service is not available
+    check = getattr(error, "check", "")
+    if isinstance(error, Conflict) and check == "version" and "if-match" in request.headers:
+        return 412  # RFC 9110: only where the caller has said what must hold
+    return error.http_status
+
+
+def _headers_of(error: ConfideError, status: int) -> dict[str, str] | None:
+    """Return when to come again, and how to come at all."""
+    check = getattr(error, "check", "")
+    if isinstance(error, TooMany):
+        return {"Retry-After": str(error.after)}
+    if isinstance(error, Unauthorised):
+        # RFC 6750, section 3: without a token the header tells no error.
+        why = "" if check == "missing" else f', error="invalid_token", error_description="{check}"'
+        return {"WWW-Authenticate": f'Bearer realm="confide"{why}'}
+    if status == 503:
+        return {"Retry-After": "30"}
+    return {"Retry-After": "1"} if check in _SOON else None
 
 
 async def _malformed(_: Request, error: Exception) -> Problem:
@@ -144,12 +190,25 @@ async def _http(request: Request, error: Exception) -> Problem:
         return Problem(404, NotFound.code, "there is nothing at this address")
     detail = str(getattr(error, "detail", "")) or _TITLES.get(status, "Error")
     if status == 405:
-        detail = f"{request.method} is not possible here"
+        detail, headers = f"{request.method} is not possible here", {"Allow": _allowed(request)}
     return Problem(status, _code_of(status), detail, headers=headers)
 
 
+def _allowed(request: Request) -> str:
+    """Return the methods of an address (RFC 9110, 15.5.6): each of its routes names its own."""
+    methods: set[str] = set()
+    # FastAPI keeps a router that it includes as one route of its own.
+    inner = [route for router in request.app.state.routers for route in router.routes]
+    for route in (*request.app.routes, *inner):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(methods))
+
+
 async def _defect(_: Request, error: Exception) -> Problem:
-    problem = Problem(500, ConfideError.code, "the service has a defect; its log has the instance")
+    why = "the service has a defect; its log has the instance"
+    # Starlette answers a defect outside of every middleware.
+    problem = Problem(500, ConfideError.code, why, headers=dict(ALWAYS))
     # Type and place, not the text: that may hold what a customer's data look like.
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
@@ -160,6 +219,5 @@ async def _defect(_: Request, error: Exception) -> Problem:
 
 
 def _code_of(status: int) -> str:
-    return {405: "method-not-allowed", 408: "too-slow", 413: "too-large"}.get(
-        status, UsageError.code if status < 500 else ConfideError.code
-    )
+    known = {405: "method-not-allowed", 408: "too-slow", 413: "too-large", 415: "media-type"}
+    return known.get(status, UsageError.code if status < 500 else ConfideError.code)

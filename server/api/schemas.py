@@ -207,14 +207,40 @@ class Accepted(_Answer):
     in_use: bool = Field(description="It is of the release that serves")
 
 
-class Health(_Answer):
-    """Whether the service is up, and whether it can answer."""
+class Alive(_Answer):
+    """The process is up."""
 
-    status: Literal["ok", "waiting"]
-    release: str | None
-    missing: list[str] = Field(description="Parties without a feed in date")
-    why: str | None = Field(description="Why nothing is served")
+    status: Literal["ok"]
     version: str
+
+
+class Ready(_Answer):
+    """The service can answer."""
+
+    status: Literal["ready"]
+    release: str
+    missing: list[str] = Field(description="Parties without a feed in date")
+
+
+class Token(_Answer):
+    """An access token, RFC 6749 section 5.1."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="Seconds")
+    scope: str = Field(description="The role that it stands for")
+
+
+class TokenRefusal(_Answer):
+    """Why there is no token, RFC 6749 section 5.2."""
+
+    error: Literal[
+        "invalid_request",
+        "invalid_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+    ]
+    error_description: str
 
 
 class ProblemShape(BaseModel):
@@ -241,5 +267,8 @@ class ProblemShape(BaseModel):
     instance: str
     hint: str | None = None
     party: str | None = None
-    check: str | None = Field(default=None, description="Which check of a release or feed failed")
+    check: str | None = Field(
+        default=None, description="Which check failed, or what stood against it"
+    )
+    reason: str | None = Field(default=None, description="Code of the reason of a refused draw")
     findings: list[str] | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from server.accounts.scores import LimitService, Scored
 from server.api import wording
-from server.api.service import LimitService, Scored
 from server.limits.decide import Decision
 from server.shelf import Shelf
 from shared.config import Federation

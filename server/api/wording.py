@@ -58,5 +58,5 @@ def limit_reason(
 def blocked(holder: str, why: str, *, line: bool, language: str = "en") -> str:
     """Return why nothing is raised, or opened where there is no line yet."""
     texts = texts_in(language)
-    cause = texts.say(f"blocked.{why.replace(' ', '_')}", holder=holder)
+    cause = texts.say(f"blocked.{why.replace(' ', '_')}", holder=texts.holders([holder]))
     return texts.say("blocked.line" if line else "blocked.no_line", cause=cause)

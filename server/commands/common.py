@@ -32,6 +32,36 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting for this run, such as scorecard.thresholds=12."),
 ]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="CONFIDE_STORE_URL",
+        help="URL of the limit service's store.  [default: limits/limits.db beside the federation]",
+    ),
+]
+ByOption = Annotated[str, typer.Option("--by", help="Who decides: it is kept with what is done.")]
+WhyOption = Annotated[str, typer.Option("--reason", help="Why; it is kept with what is done.")]
+
+
+def store_url(given: str, federation: Path) -> str:
+    """Return the URL of the store: the one that was given, or SQLite beside the federation file.
+
+    Parameters
+    ----------
+    given : str
+        Of `StoreOption`; may be empty.
+    federation : Path
+        The federation file.
+    """
+    if given:
+        return given
+    return f"sqlite:///{federation.absolute().parent / 'limits' / 'limits.db'}"
+
+
+def person(by: str) -> str:
+    """Return who decides as the store names people: by role, as over HTTP."""
+    return f"officer:{by}"
 
 
 def parse_settings(texts: list[str]) -> dict[str, Any]:

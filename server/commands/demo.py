@@ -2,7 +2,8 @@
 
 The demo owns every party of its world, so it does what each of them would do at home: it makes
 their data and keys, trains, promotes the signed release, starts the limit service with everybody's
-score feed, maps one customer of the payments platform to the pseudonym, and asks for the limit.
+score feed, maps one customer of the payments platform to the pseudonym, and asks for the limit with
+a token for that customer.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from server import screen
+from server.accounts.scores import HOME
+from server.api.tokens import KEY_FILE, OFFLINE, Caller, Role, mint, read_keys
 from server.commands.common import Format, FormatOption, emit
 from server.commands.model import open_registry
 from server.commands.train import Engine, EngineOption, run_training
@@ -62,7 +66,7 @@ def demo(
     registry.promote(name, agreed, utc_now(), "demo")
     feeds = sorted(str(path) for path in folder.glob(f"*/feeds/{name}.feed"))
     with _service(federation, feeds, port) as (url, process):
-        customer = _explained(url, _platforms_customers(federation))
+        customer = _explained(url, _platforms_customers(federation), federation)
         if form is Format.JSON:
             emit({"training": result, "service": url, "customer": customer})
         else:
@@ -86,8 +90,10 @@ def _platforms_customers(federation: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _explained(url: str, customers: list[dict[str, str]]) -> dict[str, Any]:
+def _explained(url: str, customers: list[dict[str, str]], federation: Path) -> dict[str, Any]:
     """Ask the service for the limit of one customer whom every holder knows.
+
+    Each is asked for as the customer: whoever reads the service's key can make such a token.
 
     Raises
     ------
@@ -97,9 +103,13 @@ def _explained(url: str, customers: list[dict[str, str]]) -> dict[str, Any]:
     import httpx  # noqa: PLC0415 - other commands need no client
 
     found: dict[str, Any] | None = None
+    keys = read_keys(federation.parent / HOME / KEY_FILE)
     with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
         for customer in customers:
-            reply = client.get(f"/v1/customers/{customer['pseudonym']}/limit")
+            name = customer["pseudonym"]
+            token = mint(keys, Caller(OFFLINE, Role.CUSTOMER, name), datetime.now(UTC))
+            bearer = {"Authorization": f"Bearer {token}"}
+            reply = client.get(f"/v1/customers/{name}/limit", headers=bearer)
             if reply.status_code == httpx.codes.NOT_FOUND:
                 continue
             reply.raise_for_status()

@@ -1,9 +1,12 @@
-"""`confide log`: the decision log's head, what leaves the house of it, and its verification."""
+"""`confide log`: the decision log's key and heads, what leaves the house of it, and its checks.
+
+The log is the store's (`--store`). Where there is no store, it is the log in files that
+`server.prooflog.folder` keeps beside the federation file. `verify` needs neither.
+"""
 
 from __future__ import annotations
 
-import json
-import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,184 +14,244 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
-from server.api.service import HOME, load_policy
+from server.accounts import proving
+from server.accounts.desk import utc_clock
+from server.accounts.proving import Place
+from server.accounts.replaying import digests_in, embedded_texts, replay_store
+from server.accounts.scores import HOME
 from server.commands.common import (
     DEFAULT_FEDERATION,
     FederationOption,
     Format,
     FormatOption,
+    StoreOption,
     emit,
+    store_url,
 )
-from server.limits.record import KIND as DECISION_RECORD
-from server.limits.record import Rules, read_record, replay
-from server.policies import embedded
-from server.prooflog.book import LogBook
+from server.commands.log_verify import named, parsed, verify
+from server.prooflog.book import Headers, LogBook
 from server.prooflog.export import export_consistency, export_decision, export_range, to_bytes
 from server.prooflog.folder import open_book, read_book
 from server.prooflog.heads import SignedHead, read_head, verify_head
-from server.prooflog.verify import Verified, verify_bytes, verify_together
+from server.store import log as store_log
+from server.store.engine import Store, open_store
+from server.store.log import StoredLog
+from server.store.log_checks import book_of, check_log
+from server.store.people import texts_at
 from shared.edge.clock import utc_now
-from shared.edge.files import load_identity, read_text, write_atomic
-from shared.errors import EnvironmentFault, LogBroken, UsageError
+from shared.edge.files import load_identity, write_atomic
+from shared.errors import DataError, NotFound, UsageError
 
-FOLDER, KEY = "log", "log.key"
+FOLDER = "log"
 
 log = typer.Typer(no_args_is_help=True, help="The decision log: heads, exports, verification.")
+log.command()(verify)
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Write the export here, not to stdout.")
 ]
-_PIN = re.compile(r"[0-9a-f]{64}")
+PinOption = Annotated[
+    str, typer.Option("--pin", help="Fingerprint of the log key; without it, that of log.key.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A log, wherever it is kept.
+
+    Parameters
+    ----------
+    book : LogBook
+    headers : Headers, optional
+        Of a store's decisions.
+    db : Connection, optional
+        The transaction that reads a store.
+    """
+
+    book: LogBook
+    headers: Headers | None = None
+    db: Connection | None = None
+
+
+@log.command()
+def init(
+    store: StoreOption = "",
+    federation: FederationOption = DEFAULT_FEDERATION,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Make the operator's log key where there is none, and show its fingerprint."""
+    with _store(store, federation) as opened:
+        if opened is None:
+            raise NotFound("there is no store yet", hint="`confide store upgrade` makes one")
+        identity = proving.make_log_key(Place(opened, federation.parent / HOME, utc_clock))
+    _show_pin(identity.fingerprint, federation, form)
+
+
+@log.command()
+def pin(
+    store: StoreOption = "",
+    federation: FederationOption = DEFAULT_FEDERATION,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show the fingerprint of the log key: what whoever verifies must have from the operator."""
+    identity = proving.log_key(federation.parent / HOME)
+    with _store(store, federation) as opened:
+        if opened is not None:
+            with opened.read() as db:
+                proving.check_pin(db, identity)
+    _show_pin(identity.fingerprint, federation, form)
 
 
 @log.command()
 def head(
     sign: Annotated[
-        bool, typer.Option("--sign", help="Sign a new head over all leaves first.")
+        bool,
+        typer.Option("--sign", help="Take in what waits, and sign a new head over all leaves."),
     ] = False,
+    store: StoreOption = "",
     federation: FederationOption = DEFAULT_FEDERATION,
     out: OutOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Check the whole log on the disk against every head, and show the newest."""
-    home = federation.parent / HOME
+    """Check the log against its newest head (in files: against every head), and show it."""
     if sign:
-        identity = load_identity(home / KEY, "log", None)
-        with open_book(home / FOLDER) as book:
-            book.sign(identity, utc_now())
-    book = read_book(home / FOLDER)
-    signed = checked_head(book)
+        _sign(store, federation)
+    with _source(store, federation) as source:
+        signed = covering_head(source)
+        unsigned = source.book.leaves.size() - signed.head.size
+        waiting = 0 if source.db is None else store_log.waiting(source.db)
     if out is not None:
         write_atomic(out, to_bytes(signed.to_mapping()))
     if form is Format.JSON:
-        emit({**signed.to_mapping(), "unsigned": book.leaves.size() - signed.head.size})
+        emit({**signed.to_mapping(), "unsigned": unsigned, "waiting": waiting})
         return
     newest = signed.head
     typer.echo(f"{newest.size} leaves, root {newest.root}")
     typer.echo(f"  signed {newest.time} by {newest.log}")
-    typer.echo(f"  {book.leaves.size() - newest.size} leaves since then are not signed yet")
+    typer.echo(f"  {unsigned} leaves since then are not signed yet")
+    if waiting:
+        typer.echo(f"  {waiting} decisions wait for their leaf")
 
 
 @log.command()
 def export(
-    leaf: Annotated[int, typer.Argument(help="Number of the first leaf, from 0.")],
+    leaf: Annotated[
+        int | None, typer.Argument(help="Number of the first leaf, from 0.", show_default=False)
+    ] = None,
+    decision: Annotated[str, typer.Option("--decision", help="Id of a decision, for LEAF.")] = "",
     to: Annotated[
         int | None, typer.Option("--to", help="Export a range: up to, not including, this leaf.")
     ] = None,
     sealed: Annotated[
         bool, typer.Option("--sealed", help="Of a range: leaves only, no decision.")
     ] = False,
+    rules: Annotated[
+        Path | None,
+        typer.Option("--rules", help="Folder for the rule texts that the decisions name."),
+    ] = None,
+    store: StoreOption = "",
     federation: FederationOption = DEFAULT_FEDERATION,
     out: OutOption = None,
 ) -> None:
     """Export a decision, or a range of them, so that anybody can verify it offline."""
-    book = read_book(federation.parent / HOME / FOLDER)
-    signed = checked_head(book)
-    if to is not None:
-        openings = None if sealed else book.openings
-        _put(export_range(book.leaves, openings, signed, leaf, to), out)
-    elif sealed:
+    if sealed and to is None:
         raise UsageError("--sealed goes with --to")
-    else:
-        _put(export_decision(book.leaves, book.openings, signed, leaf), out)
+    if (leaf is None) == (not decision):
+        raise UsageError("name either a leaf or a --decision")
+    with _source(store, federation) as source:
+        signed = covering_head(source)
+        first = _leaf_of(source, decision) if leaf is None else leaf
+        book, headers = source.book, source.headers
+        if to is None:
+            made = export_decision(book.leaves, book.openings, signed, first, headers)
+        else:
+            _prepare(book, first, min(to, signed.head.size))
+            openings = None if sealed else book.openings
+            made = export_range(book.leaves, openings, signed, first, to, headers)
+        texts = _texts_of(made, source.db) if rules is not None else {}
+    if rules is not None:
+        for digest, text in texts.items():
+            write_atomic(rules / f"{digest}.toml", text.encode())
+    _put(made, out)
 
 
 @log.command()
 def consistency(
     old: Annotated[Path, typer.Argument(help="A signed head that somebody kept.")],
+    store: StoreOption = "",
     federation: FederationOption = DEFAULT_FEDERATION,
     out: OutOption = None,
 ) -> None:
     """Show that the log extends a head that was given away earlier."""
-    book = read_book(federation.parent / HOME / FOLDER)
-    newest = checked_head(book)
-    with _naming(old):
-        kept = read_head(_parsed(old))
-        verify_head(kept, newest.head.log)
-    book.check_extends(kept.head)
-    _put(export_consistency(book.leaves, kept, newest), out)
+    with _source(store, federation) as source:
+        newest = covering_head(source)
+        with named(old):
+            kept = read_head(parsed(old))
+            verify_head(kept, newest.head.log)
+        source.book.check_extends(kept.head)
+        made = export_consistency(source.book.leaves, kept, newest)
+    _put(made, out)
 
 
 @log.command()
-def verify(
-    files: Annotated[list[Path], typer.Argument(help="Exported decisions, ranges, heads.")],
-    pin: Annotated[
-        str, typer.Option("--pin", help="Fingerprint of the operator's log key, 64 hex digits.")
-    ],
-    again: Annotated[
-        bool, typer.Option("--replay", help="Make every opened decision again and compare.")
-    ] = False,
-    policy: Annotated[
-        list[Path] | None, typer.Option("--policy", help="Text of a policy, for --replay.")
-    ] = None,
-    pack: Annotated[
-        list[Path] | None, typer.Option("--pack", help="Text of a pack, for --replay.")
-    ] = None,
+def check(
+    pin: PinOption = "",
+    store: StoreOption = "",
+    federation: FederationOption = DEFAULT_FEDERATION,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Verify exports offline: one by one, then against each other."""
-    if not _PIN.fullmatch(pin):
-        raise UsageError("--pin must be 64 small hex digits", hint="`confide log head` shows it")
-    rules = _rules(policy or [], pack or []) if again else None
-    shown = []
-    for path in files:
-        with _naming(path):
-            found = verify_bytes(_bytes(path), pin)
-            shown.append(Shown(path, found, _replayed(found, rules) if rules else 0))
-    linked = verify_together([one.found for one in shown])
+    """Recompute chains, commitments, leaves, nodes and heads; name everything that is wrong."""
+    key = federation.parent / HOME / proving.KEY
+    pin = pin or (load_identity(key, "log", None).fingerprint if key.exists() else "")
+    with _source(store, federation) as source:
+        if source.db is None:
+            checked_head(source.book)
+            raise UsageError("a log in files is checked by `confide log head`: it is in order")
+        found = check_log(source.db, pin)
+    if found.findings:
+        raise DataError("the decision log", found.findings)
+    told = {
+        "decisions": found.decisions,
+        "records": found.records,
+        "leaves": found.leaves,
+        "waiting": found.pending,
+        "heads": found.heads,
+        "head": None if found.newest is None else found.newest.to_mapping(),
+    }
     if form is Format.JSON:
-        emit({"files": [one.to_mapping() for one in shown], "linked": linked, "pin": pin})
+        emit(told)
         return
-    for one in shown:
-        typer.echo(one.line())
-    if not linked:
-        note = "these heads are not linked: ask for `confide log consistency` between them"
-        typer.echo(note)
+    deleted = found.decisions - found.records
+    typer.echo(f"in order: {found.decisions} decisions, the records of {deleted} deleted")
+    typer.echo(f"  {found.leaves} leaves under {found.heads} signed heads, {found.pending} wait")
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What is told of a file.
-
-    Parameters
-    ----------
-    path : Path
-    found : Verified
-    replayed : int
-        Decisions that were made again.
-    """
-
-    path: Path
-    found: Verified
-    replayed: int
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        newest = self.found.heads[-1]
-        return {
-            "file": str(self.path),
-            "kind": self.found.kind,
-            "size": newest.size,
-            "time": newest.time,
-            "first": self.found.first,
-            "count": self.found.count,
-            "opened": len(self.found.records),
-            "replayed": self.replayed,
-        }
-
-    def line(self) -> str:
-        """Return a line for people."""
-        heads = self.found.heads
-        parts = [f"{self.path} is in order: {self.found.kind}"]
-        if self.found.count:
-            last = self.found.first + self.found.count - 1
-            which = f"leaf {last}" if self.found.count == 1 else f"leaves {self.found.first}-{last}"
-            parts.append(f"{which}, {len(self.found.records)} opened, {self.replayed} made again")
-        if len(heads) > 1:
-            parts.append(f"{heads[-1].size} leaves extend {heads[0].size}")
-        parts.append(f"head of {heads[-1].size} leaves signed {heads[-1].time}")
-        return ", ".join(parts)
+@log.command()
+def replay(
+    store: StoreOption = "",
+    federation: FederationOption = DEFAULT_FEDERATION,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Make every decision of the store again from its record, and compare bit for bit."""
+    with _source(store, federation) as source:
+        if source.db is None:
+            raise UsageError("a log in files is replayed by `confide log verify --replay`")
+        began = time.perf_counter()
+        found = replay_store(source.db)
+        seconds = time.perf_counter() - began
+    if found.failed:
+        more = found.failed - len(found.findings)
+        findings = [*found.findings, *([f"and {more} more"] if more else [])]
+        raise DataError("the decision log", findings)
+    rate = round(found.same / seconds) if seconds else 0
+    told = {"same": found.same, "deleted": found.deleted, "other": found.other}
+    if form is Format.JSON:
+        emit({**told, "seconds": round(seconds, 3), "per_second": rate})
+        return
+    typer.echo(f"{found.same} decisions made again, bit for bit: {rate} a second")
+    typer.echo(f"  {found.deleted} were deleted, {found.other} records are no decisions")
 
 
 def checked_head(book: LogBook) -> SignedHead:
@@ -206,53 +269,114 @@ def checked_head(book: LogBook) -> SignedHead:
     return newest
 
 
-def _rules(policies: list[Path], packs: list[Path]) -> Rules:
-    """Return the embedded rules and those in files."""
-    reference, _ = load_policy(None)
-    given_policies = [(read_text(path), str(path)) for path in policies]
-    given_packs = [(read_text(path), str(path)) for path in packs]
-    return Rules.of(
-        [embedded("reference"), *given_policies],
-        [embedded(f"pack_{reference.jurisdiction.replace('-', '_')}"), *given_packs],
-    )
+def covering_head(source: Source) -> SignedHead:
+    """Return the newest head of a log that something is exported of.
 
+    A log in files was checked by its head when it was read; of a store the newest head is.
 
-def _replayed(found: Verified, rules: Rules) -> int:
-    """Make the decisions of an export again; return how many there were.
-
-    Records of other kinds, such as an operator's notes, are no decisions of the limit's arithmetic.
+    Raises
+    ------
+    NotFound
+        If none was signed yet.
+    LogBroken
+        By the name of the check.
     """
-    count = 0
-    for index, record in found.records.items():
-        if record.get("kind") == DECISION_RECORD:
-            with _naming(f"leaf {index}"):
-                replay(read_record(record), rules)
-            count += 1
-    return count
+    if source.db is None:
+        return checked_head(source.book)
+    newest = source.book.newest()
+    verify_head(newest, newest.head.log)
+    source.book.check_head(newest.head)
+    return newest
 
 
 @contextmanager
-def _naming(where: Path | str) -> Iterator[None]:
-    """Name the file in what is refused."""
+def _store(url: str, federation: Path) -> Iterator[Store | None]:
+    """Give the store; None where none was named and there is none beside the federation file."""
+    where = store_url(url, federation)
+    beside = federation.absolute().parent / HOME / "limits.db"
+    if not url and where.startswith("sqlite:") and not beside.exists():
+        yield None
+        return
+    opened = open_store(where, pool=1)
     try:
-        yield
-    except LogBroken as error:
-        message = f"{where}: {error.message}"
-        raise LogBroken(message, check=error.check, hint=error.hint) from error
+        yield opened
+    finally:
+        opened.close()
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
+@contextmanager
+def _source(url: str, federation: Path) -> Iterator[Source]:
+    """Give the log of the store, in one state of it, or else the log in files."""
+    with _store(url, federation) as opened:
+        if opened is None:
+            yield Source(read_book(federation.parent / HOME / FOLDER))
+            return
+        with opened.read() as db:
+            book = book_of(db)
+            headers = book.leaves if isinstance(book.leaves, StoredLog) else None
+            yield Source(book, headers, db)
 
 
-def _parsed(path: Path) -> Any:
-    try:
-        return json.loads(_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise LogBroken("form: it is not JSON", check="form") from error
+def _sign(url: str, federation: Path) -> None:
+    home = federation.parent / HOME
+    with _store(url, federation) as opened:
+        if opened is None:
+            identity = load_identity(home / proving.KEY, "log", None)
+            with open_book(home / FOLDER) as book:
+                book.sign(identity, utc_now())
+            return
+        place = Place(opened, home, utc_clock)
+        proving.log_key(home)  # before anything is taken in
+        proving.take_in(place)
+        with opened.write() as db:
+            proving.sign(place, db, place.clock())
+
+
+def _leaf_of(source: Source, decision: str) -> int:
+    if source.db is None:
+        raise UsageError("--decision needs a store", hint="name a leaf")
+    number = store_log.number_of(source.db, decision)
+    if number is None:
+        waits = store_log.is_waiting(source.db, decision)
+        hint = "`confide log head --sign` takes it in" if waits else ""
+        raise NotFound("the log has no decision of that id", hint=hint)
+    return number
+
+
+def _prepare(book: LogBook, first: int, last: int) -> None:
+    """Read a range of a store at once."""
+    if isinstance(book.leaves, StoredLog) and 0 <= first < last:
+        book.leaves.load(first, last)
+
+
+def _texts_of(made: dict[str, Any], db: Connection | None) -> dict[str, str]:
+    """Return the rule texts that exported decisions name, by SHA-256.
+
+    Raises
+    ------
+    NotFound
+        If one is kept nowhere.
+    """
+    openings = made["openings"] if "openings" in made else [made["opening"]]
+    wanted = set().union(*(digests_in(one["record"]) for one in openings or [] if one))
+    texts = {one: text for one, text in embedded_texts().items() if one in wanted}
+    if db is not None:
+        texts |= texts_at(db, wanted - texts.keys())
+    lost = sorted(wanted - texts.keys())
+    if lost:
+        raise NotFound(f"no rule text of SHA-256 {', '.join(lost)} is kept")
+    return texts
+
+
+def _show_pin(fingerprint: str, federation: Path, form: Format) -> None:
+    path = federation.parent / HOME / proving.KEY
+    if form is Format.JSON:
+        emit({"pin": fingerprint, "key": str(path)})
+        return
+    typer.echo(fingerprint)
+    typer.echo(
+        f"  give it to whoever verifies; keep a copy of {path}, apart from backups", err=True
+    )
 
 
 def _put(value: dict[str, Any], out: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from server.api.service import LimitService, load_policy
+from server.accounts.scores import LimitService, load_policy
 from server.api.views import limit_view
 from server.commands.common import (
     DEFAULT_FEDERATION,

@@ -1,33 +1,38 @@
-"""`confide serve`: the limit service in one process, until it is told to stop."""
+"""`confide serve`: the limit service in one process or several, until it is told to stop."""
 
 from __future__ import annotations
 
 import ipaddress
-import logging
-import signal
+import os
 import socket
-import ssl
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.accounts import proving
+from server.accounts.scores import HOME
+from server.api.tokens import KEY_FILE, make_keys
 from server.commands.common import (
     DEFAULT_FEDERATION,
     FederationOption,
     Format,
     FormatOption,
+    StoreOption,
     emit,
+    store_url,
 )
-from server.commands.score import FeedsOption, PolicyOption, open_service, take_feeds
+from server.commands.score import FeedsOption, PolicyOption, take_feeds
 from server.listening import listen
+from server.supervisor import Supervisor
+from server.worker import Task, run
 from shared.edge.files import exclusive, refuse_open
 from shared.errors import EnvironmentFault, Refused, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fastapi import FastAPI
+    from server.accounts.desk import Desk
 
 
 def serve(
@@ -37,6 +42,8 @@ def serve(
     port: Annotated[
         int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
     ] = 8080,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=64)] = 1,
+    store: StoreOption = "",
     feeds: FeedsOption = None,
     certificate: Annotated[
         Path | None, typer.Option(help="TLS certificate; needed beyond this machine.")
@@ -44,24 +51,68 @@ def serve(
     key: Annotated[Path | None, typer.Option(help="Private key of the certificate.")] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Serve scores and limits over HTTP."""
+    """Serve scores, limits, lines and their proofs over HTTP."""
     _check_tls(host, certificate, key)
-    service = open_service(federation, policy)
-    with exclusive(federation.parent / "limits", what="limit service"):
-        take_feeds(service, feeds or [], keep=True)
-        from server.api.app import create_app  # noqa: PLC0415 - FastAPI takes most of the start
-
+    home = federation.parent / HOME
+    task = Task(
+        federation=str(federation.absolute()),
+        policy=str(policy.absolute()) if policy else "",
+        store_url=store_url(store, federation),
+        certificate=str(certificate or ""),
+        key=str(key or ""),
+        listener=-1,
+    )
+    with exclusive(home, what="limit service"):
+        desk = _prepared(task, feeds or [])
+        release = desk.scores.feeds.shelf.release
         with listen(host, port) as listener:
-            bound = listener.getsockname()[1]
-            name = f"[{host}]" if ":" in host else host
-            url = f"{'https' if certificate else 'http'}://{name}:{bound}"
-            release = service.feeds.shelf.release
-            if form is Format.JSON:
-                emit({"url": url, "port": bound, "release": release.name if release else None})
+            _tell(host, listener, release.name if release else None, form, tls=bool(certificate))
+            if workers == 1:
+                _alone(task, desk, listener)
             else:
-                serves = release.name if release else "no release yet"
-                typer.echo(f"{serves} at {url} (Ctrl-C ends it)")
-            _run(create_app(service), listener, certificate, key)
+                desk.store.close()
+                del desk
+                os.set_inheritable(listener.fileno(), True)
+                Supervisor(replace(task, listener=listener.fileno()), workers, home).run()
+
+
+def _prepared(task: Task, feeds: list[Path]) -> Desk:
+    """Bring the store up, take the feeds in, and make the keys that are missing.
+
+    Raises
+    ------
+    ConfideError
+        Whatever would keep the service from answering, before it listens.
+    """
+    desk = task.open_desk(create=True)
+    try:
+        take_feeds(desk.scores, feeds, keep=True)
+        make_keys(desk.home / KEY_FILE)
+        proving.make_log_key(desk)
+    except BaseException:
+        desk.store.close()
+        raise
+    return desk
+
+
+def _tell(
+    host: str, listener: socket.socket, release: str | None, form: Format, *, tls: bool
+) -> None:
+    bound = listener.getsockname()[1]
+    name = f"[{host}]" if ":" in host else host
+    url = f"{'https' if tls else 'http'}://{name}:{bound}"
+    if form is Format.JSON:
+        emit({"url": url, "port": bound, "release": release})
+    else:
+        typer.echo(f"{release or 'no release yet'} at {url} (Ctrl-C ends it)")
+
+
+def _alone(task: Task, desk: Desk, listener: socket.socket) -> None:
+    """Serve in this process."""
+    try:
+        run(task, desk, listener, ended=threading.Event())
+    finally:
+        desk.store.close()
 
 
 def _check_tls(host: str, certificate: Path | None, key: Path | None) -> None:
@@ -90,39 +141,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _run(app: FastAPI, listener: socket.socket, certificate: Path | None, key: Path | None) -> None:
-    """Serve until a signal; both SIGTERM and Ctrl-C end it well."""
-    import uvicorn  # noqa: PLC0415 - as FastAPI
-
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    from server.api.problems import Quiet  # noqa: PLC0415 - as FastAPI
-
-    config = uvicorn.Config(
-        Quiet(app),
-        access_log=False,  # addresses hold pseudonyms
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        ssl_certfile=certificate,
-        ssl_keyfile=str(key) if key else None,
-        ssl_context_factory=_newest_tls if certificate else None,
-    )
-    server = uvicorn.Server(config)
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    # Ours count until uvicorn sets its own, and when it raises the signal again after shutdown.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    server.run(sockets=[listener])
-
-
-def _newest_tls(_: object, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """Speak TLS 1.3 alone, as everything else of a federation does."""
-    context = default()
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context

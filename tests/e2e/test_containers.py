@@ -203,8 +203,11 @@ def test_a_limit_is_served_through_the_published_port(demo, customers, tmp_path)
     demo.compose("cp", "limits:/federation/limits/ca.crt", tmp_path / "ca.crt")
     context = ssl.create_default_context(cafile=tmp_path / "ca.crt")
     url = f"https://localhost:{demo.port}"
+    token = demo.inside("limits", "confide", "token", "--role=operator").stdout.strip()
     with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as client:
-        assert client.get("/health").json()["status"] == "ok"
+        assert client.get("/readyz").json()["status"] == "ready"
+        assert client.get(f"/v1/customers/{customers[0]}/limit").status_code == 401
+        client.headers["Authorization"] = f"Bearer {token}"
         answers = [client.get(f"/v1/customers/{name}/limit") for name in customers]
         whole = [
             answer.json()
@@ -218,7 +221,7 @@ def test_a_limit_is_served_through_the_published_port(demo, customers, tmp_path)
         assert client.get(f"/v1/customers/{'0' * 64}/limit").status_code == 404
     # The control: its certificate is the federation's own, which nobody else trusts.
     with pytest.raises(httpx.ConnectError), httpx.Client(base_url=url, trust_env=False) as client:
-        client.get("/health")
+        client.get("/healthz")
 
 
 def reaches(demo, service, host, port):

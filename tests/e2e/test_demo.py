@@ -81,7 +81,7 @@ def test_the_demo_stays_up_when_told_to_and_is_ended_by_ctrl_c(start, tmp_path):
     running.until(lambda: "openapi.json" in running.stdout)
     url = re.search(r"is up at (http://\S+)", running.stdout).group(1)
     assert "why is my limit not higher?" in running.stdout
-    assert httpx.get(f"{url}/health", trust_env=False).json()["status"] == "ok"
+    assert httpx.get(f"{url}/readyz", trust_env=False).json()["status"] == "ready"
     os.killpg(running.process.pid, signal.SIGINT)
     assert running.end() in {0, 130}
     assert running.left_behind() == []

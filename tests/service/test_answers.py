@@ -42,7 +42,9 @@ def test_reasons_are_the_costliest_with_a_sentence_each(running):
         ("S-ENQUIRIES", 14),
         ("S-REGULARITY", 12),
     ]
-    assert reasons[0]["text"] == ("Your utilisation, as bank knows it, is 24 points below average.")
+    assert reasons[0]["text"] == (
+        "Your utilisation, as the bank knows it, is 24 points below average."
+    )
     assert score(running, 2).json()["reasons"] == []
 
 
@@ -77,7 +79,7 @@ def test_missing_holder_is_marked_and_blocks_increases(running):
             "party": "bureau",
             "why": "unknown customer",
             "text": "Until that changes no line is opened: "
-            "bureau has published no score for this customer.",
+            "the credit bureau has published no score for this customer.",
         }
     ]
     kept = limit(running, 2, current_minor=1_000_000).json()
@@ -101,7 +103,7 @@ def test_feeds_that_are_all_stale_are_no_score(running):
     answer = score(running)
     assert answer.status_code == 503
     assert "out of date" in answer.json()["detail"]
-    assert running.get("/health").json()["missing"] == list(running.kit.federation.holders)
+    assert running.get("/readyz").json()["missing"] == list(running.kit.federation.holders)
 
 
 def test_unknown_customer_is_not_found_and_not_named(running):
@@ -117,7 +119,7 @@ def test_expired_champion_is_refused_by_name(running):
         problem = answer.json()
         assert answer.status_code == 503
         assert (problem["code"], problem["check"]) == ("release-refused", "expiry")
-    assert running.get("/health").json()["status"] == "waiting"
+    assert running.get("/readyz").status_code == 503
 
 
 def test_no_champion_says_what_to_do(kit, start):
@@ -182,8 +184,9 @@ def test_first_feed_is_created_and_the_next_takes_its_place(kit, start):
     assert world.put("bank", kit.feeds(as_of="2026-03-02")["bank"]).status_code == 200
 
 
-def test_health_answers_without_a_champion(kit, start):
-    answer = start(kit).get("/health")
-    assert answer.status_code == 200
-    assert answer.json()["status"] == "waiting"
-    assert answer.json()["why"].startswith("no release serves")
+def test_without_a_champion_the_process_is_up_and_not_ready(kit, start):
+    world = start(kit)
+    assert world.get("/healthz").json()["status"] == "ok"
+    answer = world.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["findings"][0].startswith("release: no release serves")

@@ -17,13 +17,14 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from typer.testing import CliRunner
 
-from server.cli import app
+from server.api.tokens import OFFLINE, Caller, Role, mint, read_keys
+from server.cli import command_line
 from shared.errors import (
     EnvironmentFault,
     FeedRefused,
@@ -53,7 +54,7 @@ def live(tmp_path):
 
 def run(kit, *arguments):
     """Run a command in this process; return its output, or raise its error."""
-    result = CliRunner().invoke(app, [*arguments, "--federation", str(kit.path)])
+    result = CliRunner().invoke(command_line(), [*arguments, "--federation", str(kit.path)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -116,7 +117,7 @@ def test_score_needs_no_server(live):
     text = run(live, "score", name_of(0), *with_feeds(live))
     assert re.search(r"score 3\d\d of 950, grade E, default_prob 0\.\d{4}", text)
     assert "P-GRADE" in text
-    assert "Your utilisation, as bank knows it" in text
+    assert "Your utilisation, as the bank knows it" in text
     # Nothing was kept: the feeds came for this answer only.
     with pytest.raises(EnvironmentFault, match="no score feed"):
         run(live, "score", name_of(0))
@@ -165,6 +166,7 @@ class Server:
     """`confide serve` in a process of its own."""
 
     def __init__(self, kit, *options, program=("-m", "server.cli")):
+        self.home = kit.folder / "limits"
         command = [sys.executable, *program, "serve", "--federation", str(kit.path)]
         self.process = subprocess.Popen(
             [*command, "--format", "json", *options],
@@ -182,6 +184,9 @@ class Server:
                 break
         assert told, self.process.stderr.read().decode()
         self.data = json.loads(told)["data"]
+        keys = read_keys(self.home / "token.key")
+        made = mint(keys, Caller(OFFLINE, Role.OPERATOR, ""), datetime.now(UTC))
+        self.headers = {"Authorization": f"Bearer {made}"}
         return self
 
     def __exit__(self, *_):
@@ -193,7 +198,7 @@ class Server:
         kind = http.client.HTTPSConnection if context else http.client.HTTPConnection
         options = {"context": context} if context else {}
         connection = kind("127.0.0.1", self.data["port"], timeout=START_S, **options)
-        connection.request("GET", path)
+        connection.request("GET", path, headers=self.headers)
         answer = connection.getresponse()
         value = answer.status, json.loads(answer.read())
         connection.close()
@@ -217,7 +222,7 @@ def test_service_serves_until_it_is_told_to_stop(live):
         assert server.data["release"] == "scorecard-0001"
         status, answer = server.get(f"/v1/customers/{name_of(2)}/limit")
         assert (status, answer["limit_minor"]) == (200, 4_000_000)
-        assert server.get("/health")[1]["status"] == "ok"
+        assert server.get("/readyz")[1]["status"] == "ready"
         # A second service on the same folder is refused; so is a taken port.
         status, error = refusal(live, "--port", "0")
         assert (status, error["code"]) == (3, "environment")
@@ -282,14 +287,14 @@ def test_service_over_tls(live, tmp_path):
     with Server(live, *options) as server:
         assert server.data["url"].startswith("https://")
         context = ssl.create_default_context(cafile=str(certificate))
-        assert server.get("/health", context)[0] == 200
+        assert server.get("/healthz", context)[0] == 200
         older = ssl.create_default_context(cafile=str(certificate))
         older.maximum_version = ssl.TLSVersion.TLSv1_2
         with pytest.raises(ssl.SSLError):
-            server.get("/health", older)
-        assert server.get("/health", context)[0] == 200
+            server.get("/healthz", older)
+        assert server.get("/healthz", context)[0] == 200
         with pytest.raises((http.client.HTTPException, ConnectionError)):
-            server.get("/health")
+            server.get("/healthz")
         assert server.stop(signal.SIGTERM) == 0
 
 

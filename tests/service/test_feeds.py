@@ -233,9 +233,13 @@ def test_only_a_few_releases_feeds_are_kept_and_the_champions_always(kit, feeds)
 def test_release_names_are_no_paths(kit, feeds, name):
     manifest = kit.manifest()
     raw = kit.feeds(manifest=manifest.__class__(**_fields(manifest, name=name)))["bank"]
-    before = sorted(kit.folder.rglob("*"))
+    before = _files(kit)
     assert refused(feeds, raw) == "release"
-    assert sorted(kit.folder.rglob("*")) == before
+    assert _files(kit) == before
+
+
+def _files(kit):
+    return sorted(path for path in kit.folder.rglob("*") if path.is_file())
 
 
 def _fields(manifest, **changes):
@@ -250,3 +254,24 @@ def test_lookup_is_exact_over_many_random_names():
     for number, name in enumerate(names):
         found = index.find(bytes.fromhex(name))
         assert (found is not None) == (number % 2 == 0)
+
+
+def test_a_feed_that_another_process_took_is_followed(kit, feeds):
+    other = Feeds(kit.folder / "limits", kit.federation)
+    other.use(kit.manifest(), NOW)
+    assert not other.changed()
+    feeds.accept(kit.feeds()["bank"], NOW)
+    assert not feeds.changed()  # its own it knows
+    assert other.changed()
+    assert not look(other, kit, 1).shares
+    other.follow(NOW)
+    assert set(look(other, kit, 1).shares) == {"bank"}
+    assert not other.changed()
+
+
+def test_two_processes_hold_feeds_to_the_same_dates(kit, feeds):
+    other = Feeds(kit.folder / "limits", kit.federation)
+    other.use(kit.manifest(), NOW)
+    feeds.accept(kit.feeds(as_of="2026-03-02")["bank"], NOW)
+    # The other has not looked since, and refuses the older one all the same.
+    assert refused(other, kit.feeds(as_of="2026-03-01")["bank"]) == "as-of"

@@ -9,11 +9,10 @@ import logging
 import pytest
 from fastapi.testclient import TestClient
 
-from server.api import app as module
-from server.api import problems, schemas, upload
-from server.api.service import LimitService, load_policy
+from server.api import problems, schemas, upload, views
+from server.api.routes import feeds as routes
 from shared.feed_lines import LINE_BYTES
-from tests.service.kit import NOW, name_of
+from tests.service.kit import name_of
 
 MEMBERS = {"type", "title", "status", "detail", "code", "instance"}
 
@@ -43,7 +42,9 @@ def test_unknown_customer(running):
 def test_wrong_method(running):
     answer = running.http.post("/v1/feeds/bank", content=b"x")
     problem(answer, 405, "method-not-allowed")
-    assert "PUT" in answer.headers["allow"]
+    assert answer.headers["allow"] == "PUT"
+    answer = running.http.put("/v1/switches/increases", json={})
+    assert answer.headers["allow"] == "GET, POST"  # two routes of one address
 
 
 @pytest.mark.parametrize("name", ["x", "A" * 64, "0" * 63, "0" * 65, "0" * 63 + "g"])
@@ -90,11 +91,9 @@ def test_too_long_a_feed_is_not_read(kit, start):
     assert problem(world.put("bank", b"x" * 1000), 403, "feed-refused")["check"] == "form"
 
 
-def service_of(kit):
+def app_of(kit, start):
     kit.serve()
-    service = LimitService(kit.folder, kit.federation, *load_policy(None), lambda: NOW)
-    service.start()
-    return service
+    return start(kit).app
 
 
 async def put(app, party, parts):
@@ -116,7 +115,7 @@ async def put(app, party, parts):
 
 
 @pytest.mark.parametrize(("limit", "first"), [("HEADER_S", False), ("UPLOAD_S", True)])
-def test_feed_that_does_not_arrive_is_not_waited_for(kit, monkeypatch, limit, first):
+def test_feed_that_does_not_arrive_is_not_waited_for(kit, start, monkeypatch, limit, first):
     monkeypatch.setattr(upload, limit, 0.05)
     line = kit.feeds()["bank"].partition(b"\n")[0] + b"\n"
 
@@ -125,11 +124,11 @@ def test_feed_that_does_not_arrive_is_not_waited_for(kit, monkeypatch, limit, fi
             yield line
         await asyncio.sleep(5)
 
-    status, answer = asyncio.run(put(module.create_app(service_of(kit)), "bank", silent()))
+    status, answer = asyncio.run(put(app_of(kit, start), "bank", silent()))
     assert (status, answer["code"]) == (408, "too-slow")
 
 
-def test_whoever_is_not_let_in_holds_no_place_and_is_not_read(kit):
+def test_whoever_is_not_let_in_holds_no_place_and_is_not_read(kit, start):
     """Slow bodies without a signature, far more than there are places, hold up no party."""
     strange = b'{"header":{}}\n'
     forged = kit.feeds()["bank"].replace(b'"customers":3', b'"customers":4').partition(b"\n")[0]
@@ -151,7 +150,7 @@ def test_whoever_is_not_let_in_holds_no_place_and_is_not_read(kit):
         yield raw
 
     async def play():
-        app = module.create_app(service_of(kit))
+        app = app_of(kit, start)
         waiting = [asyncio.ensure_future(put(app, "bank", silent())) for _ in range(5)]
         answers = await asyncio.gather(
             *(put(app, "bank", slow(one)) for one in (strange, forged, old) for _ in range(3))
@@ -170,7 +169,7 @@ def test_whoever_is_not_let_in_holds_no_place_and_is_not_read(kit):
     assert checks == ["form"] * 3 + ["signature"] * 3 + ["expiry"] * 3
 
 
-def test_one_party_that_is_slow_holds_one_place(kit):
+def test_one_party_that_is_slow_holds_one_place(kit, start):
     raw = kit.feeds()["bank"]
 
     async def slow():
@@ -181,8 +180,8 @@ def test_one_party_that_is_slow_holds_one_place(kit):
         yield raw
 
     async def play():
-        app = module.create_app(service_of(kit))
-        waiting = [asyncio.ensure_future(put(app, "bank", slow())) for _ in range(module.UPLOADS)]
+        app = app_of(kit, start)
+        waiting = [asyncio.ensure_future(put(app, "bank", slow())) for _ in range(routes.UPLOADS)]
         await asyncio.sleep(0.2)
         async with asyncio.timeout(5):
             good = await put(app, "bureau", whole(kit.feeds()["bureau"]))
@@ -193,7 +192,7 @@ def test_one_party_that_is_slow_holds_one_place(kit):
     assert asyncio.run(play())[0] == 201
 
 
-def test_no_more_is_read_than_the_signed_header_allows(kit):
+def test_no_more_is_read_than_the_signed_header_allows(kit, start):
     raw, read = kit.feeds()["bank"], []
 
     async def endless():
@@ -202,13 +201,13 @@ def test_no_more_is_read_than_the_signed_header_allows(kit):
             read.append(4096)
             yield b"x" * 4096
 
-    status, answer = asyncio.run(put(module.create_app(service_of(kit)), "bank", endless()))
+    status, answer = asyncio.run(put(app_of(kit, start), "bank", endless()))
     assert (status, answer["check"]) == (403, "form")
     assert "longer than its header allows" in answer["detail"]
     assert sum(read) < 3 * LINE_BYTES + 2 * 4096  # of three customers
 
 
-def test_sender_that_goes_in_the_middle_is_no_defect(kit, caplog):
+def test_sender_that_goes_in_the_middle_is_no_defect(kit, start, caplog):
     gone = {"type": "http.disconnect"}
     raw, sent = kit.feeds()["bank"], []
     messages = [{"type": "http.request", "body": raw[:-5], "more_body": True}, gone]
@@ -221,7 +220,7 @@ def test_sender_that_goes_in_the_middle_is_no_defect(kit, caplog):
 
     scope = {"type": "http", "method": "PUT", "path": "/v1/feeds/bank", "headers": []}
     scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "app": None}
-    asyncio.run(module.create_app(service_of(kit))(scope, receive, keep))
+    asyncio.run(app_of(kit, start)(scope, receive, keep))
     assert sent[0]["status"] == 400
     assert not caplog.records
 
@@ -238,7 +237,7 @@ def test_a_defect_tells_nothing_but_where_to_look(running, monkeypatch, caplog):
     def broken(*_):
         raise ValueError(secret)
 
-    monkeypatch.setattr(module.views, "score_view", broken)
+    monkeypatch.setattr(views, "score_view", broken)
     with caplog.at_level(logging.ERROR, "server.api.problems"):
         answer = running.get(f"/v1/customers/{name_of(1)}/score")
     value = problem(answer, 500, "internal")
@@ -253,33 +252,12 @@ def test_a_defect_goes_no_further_than_the_application(running, monkeypatch):
     def broken(*_):
         raise ValueError("customer 4711")
 
-    monkeypatch.setattr(module.views, "score_view", broken)
+    monkeypatch.setattr(views, "score_view", broken)
     path = f"/v1/customers/{name_of(1)}/score"
+    headers = running.bearer()
     with pytest.raises(ValueError, match="4711"):  # control: the application alone raises it again
-        TestClient(running.app).get(path)
-    problem(TestClient(problems.Quiet(running.app)).get(path), 500, "internal")
-
-
-def test_openapi_describes_every_address_with_examples_and_errors(running):
-    document = running.get("/openapi.json").json()
-    assert set(document["paths"]) == {
-        "/health",
-        "/v1/customers/{pseudonym}/limit",
-        "/v1/customers/{pseudonym}/score",
-        "/v1/feeds",
-        "/v1/feeds/{party}",
-        "/v1/model",
-    }
-    known = document["components"]["schemas"]
-    for name in ("Score", "Limit", "ProblemShape"):
-        assert known[name]["example"]
-    for path, methods in document["paths"].items():
-        for method in methods.values():
-            for status, answer in method["responses"].items():
-                if int(status) >= 400:
-                    assert list(answer["content"]) == ["application/problem+json"], (path, status)
-                else:
-                    assert "$ref" in answer["content"]["application/json"]["schema"]
+        TestClient(running.app).get(path, headers=headers)
+    problem(TestClient(problems.Quiet(running.app)).get(path, headers=headers), 500, "internal")
 
 
 def test_no_page_loads_code_from_elsewhere(running):
@@ -294,7 +272,8 @@ def test_answers_match_their_published_shape(running):
     schemas.Limit(**running.get(f"{path}/limit", current_minor=5).json())
     schemas.Model(**running.get("/v1/model").json())
     schemas.Feeds(**running.get("/v1/feeds").json())
-    schemas.Health(**running.get("/health").json())
+    schemas.Ready(**running.get("/readyz").json())
+    schemas.Alive(**running.get("/healthz").json())
     raw = running.kit.feeds(as_of="2026-03-02")["bank"]
     schemas.Accepted(**running.put("bank", raw).json())
     for shape in (schemas.Score, schemas.Limit):

@@ -1,0 +1,1 @@
+"""The routes of the limit service, a module for each noun."""

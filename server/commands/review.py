@@ -1,0 +1,86 @@
+"""`confide review`: the nightly reviews of all lines, that can be cut off and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from server.accounts.nightly import PAGE, Night, review_due
+from server.commands.common import (
+    DEFAULT_FEDERATION,
+    FederationOption,
+    Format,
+    FormatOption,
+    StoreOption,
+    emit,
+)
+from server.commands.desks import opened_desk
+from server.commands.score import PolicyOption
+from server.store import people
+from server.store.lease import lease
+from shared.errors import UsageError
+
+review = typer.Typer(no_args_is_help=True, help="Reviews of all lines that are due.")
+_JOB = "nightly-review"
+_TOLD = ("reviewed", "raised", "lowered", "offered", "frozen", "aged", "closed", "failed")
+
+
+@review.command("run")
+def run_reviews(
+    day: Annotated[
+        str, typer.Option("--day", help="The local day; a guard: another day is refused.")
+    ] = "",
+    page: Annotated[int, typer.Option(min=1, max=2000, help="Lines a transaction.")] = PAGE,
+    federation: FederationOption = DEFAULT_FEDERATION,
+    store: StoreOption = "",
+    policy: PolicyOption = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Age every line and review those that are due, once a night however often it is started."""
+    guard = _day(day)
+    with opened_desk(federation, store, policy) as desk, lease(desk.store, _JOB):
+        today = desk.today(desk.clock())
+        with desk.store.read() as db:
+            known = people.run_of(db, (guard or today).isoformat())
+        over = known is not None and known["done_at"] is not None
+        night = review_due(desk, guard, page=page, told=_progress(form, over=over))
+    if form is Format.JSON:
+        emit({**asdict(night), "day": str(night.day), "nothing_to_do": over})
+    else:
+        _print(night, over=over)
+    if night.failures:
+        raise typer.Exit(1)
+
+
+def _progress(form: Format, *, over: bool) -> Callable[[Night], None] | None:
+    """Return what tells of each page on stderr; nobody, where there is nothing to do."""
+    if over or form is Format.JSON:
+        return None
+
+    def told(night: Night) -> None:
+        seen, reviewed = night.counts["seen"], night.counts["reviewed"]
+        typer.echo(f"page {night.pages}: {seen} lines seen, {reviewed} reviewed", err=True)
+
+    return told
+
+
+def _print(night: Night, *, over: bool) -> None:
+    if over:
+        typer.echo(f"{night.day}: there was nothing to do, the run of this day is over")
+        return
+    begun = ", taken up where another run ended" if night.resumed else ""
+    typer.echo(f"{night.day}: {night.counts['seen']} lines seen{begun}")
+    typer.echo("  " + ", ".join(f"{night.counts[name]} {name}" for name in _TOLD))
+    for line_id, code in night.failures:
+        typer.echo(f"  {line_id} failed: {code}", err=True)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no day", hint="write it as 2026-01-31") from error

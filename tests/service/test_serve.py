@@ -1,0 +1,260 @@
+"""`confide serve` with several workers: asked, killed and told to stop as processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from server.api.tokens import OFFLINE, Caller, Role, make_keys, mint, read_keys
+from server.store import access
+from server.store.engine import open_store
+from server.supervisor import Supervisor
+from server.worker import Task
+from tests.service.kit import Kit, name_of, real_now
+from tests.support import ROOT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+LONG_S = 90.0
+
+
+class Service:
+    """The command, its supervisor and its workers."""
+
+    def __init__(self, kit, *options, workers=2, env=None):
+        self.kit = kit
+        self.home = kit.folder / "limits"
+        self.log = kit.folder / "serve.log"
+        command = [sys.executable, "-m", "server.cli", "serve", "--federation", str(kit.path)]
+        command += ["--port", "0", "--workers", str(workers), "--format", "json", *options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "PYTHONWARNINGS": "ignore", **(env or {})},
+            )
+        told = b""
+        while line := self.process.stdout.readline():
+            told += line
+            if line == b"}\n":
+                break
+        assert told, self.log.read_text()
+        self.port = json.loads(told)["data"]["port"]
+
+    def bearer(self, role=Role.OPERATOR, subject=""):
+        keys = read_keys(self.home / "token.key")
+        token = mint(keys, Caller(OFFLINE, role, subject), datetime.now(UTC))
+        return {"Authorization": f"Bearer {token}"}
+
+    def ask(self, path, method="GET", body=None, headers=None):
+        """Ask on a connection of its own, so that any worker may be the one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG_S)
+        try:
+            connection.request(method, path, body, self.bearer() if headers is None else headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def workers(self):
+        """Ids of the processes that answer."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == self.process.pid and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+        return sorted(found)
+
+    def until(self, what):
+        deadline = time.monotonic() + LONG_S
+        while not what():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+
+@contextmanager
+def serving(kit, *options, **more):
+    service = Service(kit, *options, **more)
+    try:
+        service.until(lambda: _ready(service))
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.kill()
+        service.process.wait()
+        service.process.stdout.close()
+
+
+def _ready(service):
+    try:
+        return service.ask("/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def live(tmp_path):
+    kit = Kit(tmp_path)
+    now = real_now()
+    kit.live = kit.serve(created=now, now=now)
+    kit.raw = kit.feeds(manifest=kit.live.manifest, as_of=now[:10], created=now)
+    return kit
+
+
+def test_workers_share_a_socket_follow_feeds_and_are_replaced_and_drained(live):
+    with serving(live) as service:
+        assert len(service.workers()) == 2
+        # A feed that one worker took is served by all of them.
+        for party, raw in live.raw.items():
+            assert service.ask(f"/v1/feeds/{party}", "PUT", raw, {})[0] == 201
+        path = f"/v1/customers/{name_of(2)}/limit"
+        answers = [service.ask(path) for _ in range(20)]
+        assert {status for status, _ in answers} == {200}
+        limits = {json.loads(body)["limit_minor"] for _, body in answers}
+        assert limits == {4_000_000}
+        # Whichever worker is asked tells the sum of all.
+        text = service.ask("/metrics", headers={})[1].decode()
+        labels = 'method="GET",route="/v1/customers/{pseudonym}/limit",status="200"'
+        assert f"confide_requests_total{{{labels}}} 20.0" in text
+        # One that is killed is replaced, and nobody is turned away meanwhile.
+        first = service.workers()
+        os.kill(first[0], signal.SIGKILL)
+        for _ in range(10):
+            assert service.ask(path)[0] == 200
+        service.until(lambda: len(set(service.workers()) - {first[0]}) == 2)
+        assert service.ask(path)[0] == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(LONG_S) == 0
+    assert "another takes its place" in service.log.read_text()
+    assert service.log.read_text().count("WARNING") == 1
+
+
+def test_requests_at_hand_are_answered_before_the_end(live):
+    with serving(live) as service:
+        # A slow one: its first half before the signal, its second half after.
+        slow = http.client.HTTPConnection("127.0.0.1", service.port, timeout=LONG_S)
+        raw = live.raw["bank"]
+        slow.putrequest("PUT", "/v1/feeds/bank")
+        slow.putheader("Content-Length", str(len(raw)))
+        slow.endheaders(raw[: len(raw) // 2])
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        slow.send(raw[len(raw) // 2 :])
+        assert slow.getresponse().status == 201
+        slow.close()
+        assert service.process.wait(LONG_S) == 0
+
+
+def test_workers_end_when_their_supervisor_is_killed(live):
+    with serving(live) as service:
+        workers = service.workers()
+        service.process.kill()
+        service.process.wait()
+        service.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_the_password_of_the_store_is_in_no_command_line_and_in_no_log(live):
+    """Control: what is on the command line is seen there."""
+    url = f"sqlite:///{live.folder}/hunter2.db"
+    with serving(live, env={"CONFIDE_STORE_URL": url}) as service:
+        lines = [
+            Path(f"/proc/{pid}/cmdline").read_bytes()
+            for pid in (service.process.pid, *service.workers())
+        ]
+        assert (live.folder / "hunter2.db").exists()
+        assert not any(b"hunter2" in line for line in lines)
+        assert any(b"--workers" in line for line in lines)
+    assert "hunter2" not in service.log.read_text()
+
+
+def test_no_personal_data_reaches_the_log_of_real_requests(live):
+    """Control: the log is written to, and what is written is found."""
+    with serving(live) as service:
+        for party, raw in live.raw.items():
+            service.ask(f"/v1/feeds/{party}", "PUT", raw, {})
+        store = open_store(f"sqlite:///{service.home}/limits.db")
+        with store.write() as db:
+            secret = access.add_client(db, "app", "customer", datetime.now(UTC), any_subject=True)
+        store.close()
+        form = f"grant_type=client_credentials&client_id=app&client_secret={secret}"
+        form += f"&subject={name_of(2)}"
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        status, body = service.ask("/v1/token", "POST", form, kind)
+        token = json.loads(body)["access_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert status == 200
+        for path in (f"/v1/customers/{name_of(2)}/limit", f"/v1/customers/{name_of(1)}/limit"):
+            for headers in (bearer, {}, {"Authorization": f"Bearer {token}x"}):
+                service.ask(path, headers=headers)
+        service.ask("/v1/token", "POST", form + "x", kind)
+        service.ask("/v1/lines", "POST", "{", {**bearer, "Content-Type": "application/json"})
+        os.kill(service.workers()[0], signal.SIGKILL)
+        service.until(lambda: "another takes its place" in service.log.read_text())
+        log = service.log.read_text()
+    for hidden in (name_of(1), name_of(2), token, token.partition(".")[2], secret):
+        assert hidden not in log
+
+
+def test_duties_are_done_by_one_worker_and_taken_over_by_the_other(live):
+    with serving(live) as service:
+        first = _who_holds(service)
+        os.kill(first, signal.SIGKILL)
+        service.until(lambda: _who_holds(service) not in {0, first})
+
+
+def _who_holds(service):
+    """Return the process that has the lock on the duties, or 0."""
+    path = service.home / "duties.lock"
+    inode = path.stat().st_ino if path.exists() else -1
+    for line in Path("/proc/locks").read_text().splitlines():
+        words = line.split()
+        if "->" not in words and words[5].rpartition(":")[2] == str(inode):
+            return int(words[4])
+    return 0
+
+
+def test_a_worker_that_cannot_live_is_not_started_again_at_once(tmp_path, monkeypatch):
+    made = []
+
+    class Dead:
+        stdin = None
+
+        def __init__(self, *_, **__):
+            made.append(time.monotonic())
+
+        def poll(self):
+            return 3
+
+        def terminate(self):
+            pass
+
+        def wait(self, _=None):
+            return 3
+
+    monkeypatch.setattr("server.supervisor.subprocess.Popen", Dead)
+    make_keys(tmp_path / "token.key")
+    supervisor = Supervisor(Task("", "", "", "", "", 3), 1, tmp_path)
+    threading.Timer(4.0, supervisor._stop.set).start()
+    monkeypatch.setattr("server.supervisor.signal.signal", lambda *_: None)
+    supervisor.run()
+    gaps = [after - before for before, after in pairwise(made)]
+    assert 2 <= len(made) <= 4
+    assert gaps == sorted(gaps)
+    assert gaps[0] >= 0.9
