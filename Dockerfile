@@ -24,7 +24,7 @@ COPY --from=build /opt/confide /opt/confide
 # A new volume takes its owner from the image's folder, so the demo's folders are made here.
 RUN echo 'confide:x:10001:10001:confide:/tmp:/bin/false' >> /etc/passwd \
  && echo 'confide:x:10001:' >> /etc/group \
- && for folder in ca coordinator limits releases bank bureau ecommerce payments; do \
+ && for folder in ca coordinator limits store releases bank bureau ecommerce payments; do \
       mkdir -p "/federation/$folder"; done \
  && chown -R 10001:10001 /federation && chmod 700 /federation/*
 ENV PATH=/opt/confide/bin:/usr/local/bin:/usr/bin:/bin \

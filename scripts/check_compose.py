@@ -4,10 +4,10 @@
 
 The launcher and the compose file start the same SuperLink, relay and nodes. Their commands are
 compared word by word: addresses are those of the containers, everything else must be equal. Then
-the promises: nobody else mounts a party's volume, `setup` alone the one with the CA's key, parties
-meet the coordinator, the relay and the limit service and never each other, only the limit service
-is published, and no container may do more than it must. Prints every finding; exits with 1 if there
-is one.
+the promises: nobody else mounts a party's volume, `setup` alone the one with the CA's key, the
+limit service alone its store's; parties meet the coordinator, the relay and the limit service
+and never each other, only the limit service is published, and no container may do more than it
+must. Prints every finding; exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ def _environment(services: Compose, parties: list[str], dockerfile: str) -> Iter
 
 
 def _volumes(services: Compose, parties: list[str]) -> Iterator[str]:
-    private = {*parties, "coordinator", "authority"}
+    private = {*parties, "coordinator", "authority", "limits", "store"}
     allowed = {name: {name, f"{name}-feed", "setup"} for name in parties}
-    allowed["authority"] = {"setup"}
+    allowed |= {"authority": {"setup"}, "limits": {"setup", "limits"}, "store": {"limits"}}
     allowed["coordinator"] = {"setup", SUPERLINK, RELAY, "register", "train"}
     for name, one in services.items():
         for mount in one.get("volumes", []):
@@ -166,6 +166,8 @@ def _hardening(name: str, one: Compose) -> Iterator[str]:
             yield f"{key} is missing"
     if name in MEETING and "healthcheck" not in one:
         yield "healthcheck is missing"
+    if name == "limits" and "/readyz" not in str(one.get("healthcheck")):
+        yield "healthcheck must ask /readyz"
 
 
 def main() -> int:

@@ -36,13 +36,25 @@ _OWN: Final = (
     "nodes:nodes",
     "config:config",
     "policy:policy",
+    "policy_diff:diff>policy",
+    "policy_show:show>policy",
+    "policy_show:history>policy",
+    "policy_acts:activate>policy",
+    "policy_acts:approve>policy",
+    "policy_acts:reject>policy",
+    "policy_acts:pause>policy",
+    "policy_acts:resume>policy",
     "line:line",
+    "line_why:why>line",
     "review:review",
     "replay:replay",
     "log:log",
     "store:store",
 )
-"""Modules of `server.commands`, and the function or group in each that bears the command's name."""
+"""Modules of `server.commands`, the function or group in each that bears the command's name, and
+behind ``>`` the group that it is added to."""
+NO_COMMAND: Final = "--version"
+"""In place of a command's name: none is loaded."""
 
 
 def _version(show: bool) -> None:
@@ -60,30 +72,44 @@ def root(
 
 
 @cache
-def command_line(word: str = "") -> click.Command:
+def command_line(word: str = "", inner: str = "") -> click.Command:
     """Return the command line.
 
     Parameters
     ----------
     word : str
         The command that is asked for: no other is loaded. Where there is none of that name, all
-        are, so that help and errors know them.
+        are, so that help and errors know them; with `NO_COMMAND`, none.
+    inner : str
+        The command that is asked for within a group: of those that stand in modules of their own,
+        no other is loaded. Where there is none of that name, all of the group are.
     """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(root)
+    if word == NO_COMMAND:
+        return typer.main.get_command(app)
     entries = _entries()
     known = {name for group, name in entries if not group}
     groups: dict[str, typer.Typer] = {"": app}
+    own: dict[str, set[str]] = {}
     for (group, name), entry in entries.items():
         if word in known and word not in (group, name if not group else ""):
             continue
+        if group and name != inner and ((group, inner) in entries or inner in own[group]):
+            continue
         command = entry.load()
         if isinstance(command, typer.Typer):
-            groups[name] = command
+            groups[name], own[name] = command, _names(command)
             groups[group].add_typer(command, name=name)
         else:
             groups[group].command(name)(command)
     return typer.main.get_command(app)
+
+
+def _names(group: typer.Typer) -> set[str]:
+    """Return the names of the commands that a group has by itself."""
+    named = ((one.name, one.callback) for one in group.registered_commands)
+    return {str(name or getattr(function, "__name__", "")) for name, function in named}
 
 
 def _entries() -> dict[tuple[str, str], EntryPoint]:
@@ -91,12 +117,15 @@ def _entries() -> dict[tuple[str, str], EntryPoint]:
 
     A group comes before what others add to it.
     """
-    own = [
-        EntryPoint(place.partition(":")[2], f"server.commands.{place}", _ENTRIES) for place in _OWN
-    ]
+    own = [_own(*one.partition(">")[::2]) for one in _OWN]
     others = sorted(entry_points(group=_ENTRIES), key=lambda entry: entry.name)
     named = {entry.name.rpartition(".")[::2]: entry for entry in [*own, *others]}
     return dict(sorted(named.items(), key=lambda item: bool(item[0][0])))
+
+
+def _own(place: str, group: str) -> EntryPoint:
+    name = place.partition(":")[2]
+    return EntryPoint(f"{group}.{name}" if group else name, f"server.commands.{place}", _ENTRIES)
 
 
 def _wants_json() -> bool:
@@ -123,8 +152,11 @@ def report_error(error: ConfideError) -> None:
 
 def main() -> int:
     """Run the command line; return its exit status."""
-    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    command = command_line(word)
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    word, inner = [*words, "", ""][:2]
+    if not word and "--version" in sys.argv:
+        word = NO_COMMAND
+    command = command_line(word, inner)
     try:
         result = command.main(standalone_mode=False)
     except ConfideError as error:

@@ -229,7 +229,7 @@ class Feeds:
         rows = [[*key, *value] for key, value in sorted(ours.items())]
         # The dates first: whatever happens in between, no feed older than this one comes in.
         write_atomic(self._folder / _NEWEST, json.dumps(rows).encode())
-        write_atomic(self._path(header.party, header.release), raw)
+        write_atomic(self._path(header.party, header.release), raw, mode=0o600)
         champion = self._shelf.release.name if self._shelf.release else ""
         kept = sorted(self._path(header.party, header.release).parent.glob("*.feed"), key=_counter)
         others = [path for path in kept if path.stem not in {champion, header.release}]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from shared.config import Federation
 from shared.errors import ConfideError, ConfigError, DataError
-from shared.jobs import PHASES
+from shared.phases import PHASES
 
 _OUT = Console(highlight=False, soft_wrap=True)
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -212,44 +212,3 @@ def error(failure: ConfideError) -> None:
         _ERR.print(f"{where}{failure.message}", markup=False)
     if failure.hint:
         _ERR.print(f"  {failure.hint}", markup=False)
-
-
-def customer(found: dict[str, Any]) -> None:
-    """Print one customer's limit, and why it is not higher.
-
-    Parameters
-    ----------
-    found : dict
-        `customer` (the platform's own id), `pseudonym`, and `limit` as the service answers.
-    """
-    limit, score = found["limit"], found["limit"]["score"]
-    name = found["pseudonym"][:12]
-    _OUT.print(
-        f"\n{found['customer']} asks the platform, which asks the service about {name}:",
-        style="bold",
-    )
-    chance = f"chance of default {score['default_prob']:.1%}"
-    _OUT.print(f"  score {score['score']} of {score['high']}, grade {score['grade']}, {chance}")
-    _OUT.print(f"  limit {limit['limit']}, bound by {' and '.join(limit['binding'])}")
-    _OUT.print("  why is my limit not higher?")
-    for reason in limit["reasons"]:
-        note = "  (not about you)" if reason["not_about_you"] else ""
-        _OUT.print(f"    {reason['code']:<22} {reason['text']}{note}", markup=False)
-    model = score["model"]["name"]
-    _OUT.print(
-        f"  by {model} on data of {score['as_of']}; {limit['policy']}; simulated people only"
-    )
-
-
-def try_it(url: str, pseudonym: str, federation: Path) -> None:
-    """Say what may be tried while the service is up."""
-    _OUT.print(f"\nThe limit service is up at {url} (Ctrl-C ends it). Try, in another terminal:")
-    token = f"confide token --role customer --subject {pseudonym} --federation {federation}"
-    for line in (
-        f'curl -s -H "Authorization: Bearer $({token})" {url}/v1/customers/{pseudonym}/limit',
-        f"curl -s {url}/v1/model",
-        f"curl -s {url}/openapi.json",
-        f"confide model list --federation {federation}",
-        f"confide model export --join --federation {federation}",
-    ):
-        _OUT.print(f"  {line}", markup=False)

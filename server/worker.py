@@ -96,10 +96,13 @@ def run(task: Task, desk: Desk, listener: socket.socket, *, ended: threading.Eve
     from server.accounts.duties import Duties  # noqa: PLC0415 - as uvicorn
     from server.api.app import create_app  # noqa: PLC0415 - as uvicorn
     from server.api.problems import Quiet  # noqa: PLC0415 - as uvicorn
+    from server.connections import protocol  # noqa: PLC0415 - as uvicorn
 
     logging.basicConfig(format=FORM)
     config = uvicorn.Config(
         Quiet(create_app(desk)),
+        http=protocol(),  # a head that is slow or endless is let go
+        ws="none",
         access_log=False,  # addresses hold pseudonyms
         log_config=None,
         log_level="warning",

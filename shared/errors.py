@@ -146,9 +146,9 @@ class Conflict(ConfideError):
         See `ConfideError`.
     check : str
         What stood against it: `version`, `state`, `available`, `currency`, `hold`, `shares`,
-        `fund`, `outstanding`, `reference`, `approval`, `in-flight`, `pending` (the decision is not
-        under a signed head yet), `extension`, `occasion` or `id`; `clock`, where it is earlier
-        than the last change; or the field that rules or state do not allow:
+        `fund`, `outstanding`, `reference`, `approval`, `in-flight`, `key`, `pending` (the decision
+        is not under a signed head yet), `extension`, `occasion` or `id`; `clock`, where it is
+        earlier than the last change; or the field that rules or state do not allow:
         `limit`, `until`, `holders`, `source`, `issued`, `expires`, `as_of`, `months`, `amount`,
         `ttl` or `value_date`.
     """

@@ -14,7 +14,6 @@ from shared.protocols.score import ScoreJob
 from shared.sealed import Session
 
 COORDINATOR = "coordinator"
-PHASES = ("align", "moments", "score", "release")
 
 # Below this many customers to evaluate on, a score bin would break its floor.
 _MIN_ALONE_BINS = 4

@@ -1,12 +1,17 @@
-"""The command line inside the test's own process."""
+"""What all tests share: the command line inside the test's own process, and patience."""
 
 from __future__ import annotations
 
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from server import cli
+
+# How fast a machine is, and what else it does, is no property of the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -258,7 +258,8 @@ def room(
         purpose_minor=_for_purpose(look, purpose),
     )
     owed = look.stored.totals.outstanding_minor
-    return available(look.line, look.day, owed, look.held_minor, rest)
+    consents = look.past.holders is not None
+    return available(look.line, look.day, owed, look.held_minor, rest, consents=consents)
 
 
 def _for_purpose(look: Look, purpose: str) -> int | None:

@@ -17,12 +17,14 @@ from server.accounts.carrying import credit_record, data_used, linkage
 from server.accounts.coming_back import came_back
 from server.accounts.desk import Desk
 from server.accounts.keeping import read_decision
+from server.accounts.last_cut import cut_view, last_cut
 from server.accounts.lineview import line_view
 from server.accounts.standing import look_at
 from server.accounts.telling import (
     advice_of,
     as_it_is,
     as_it_was,
+    baseline_of,
     headline_and_reasons,
     money_of,
     reasons_then,
@@ -79,7 +81,7 @@ def explain(
     )
     return {
         "decision_id": decision.id,
-        "line_id": record.about.get("line"),
+        "line_id": None if found.line is None else record.about.get("line"),
         "purpose": decision.purpose,
         "decided_on": record.ask.day.isoformat(),
         **spoken(words, reasons),
@@ -126,6 +128,7 @@ def why(desk: Desk, db: Connection, line_id: str, language: str, now: datetime) 
     line, money, view = seen.line, told.money, line_view(desk, db, line_id, now)
     found = standing(line, seen.facts, seen.target, seen.line_policy, seen.day)
     words = headline_and_reasons(desk, told, found.reasons, texts, line)
+    coming = line.next_review_on if told.reviews is not None else None
     factor = multiplier_of(seen.caps, seen.line_policy, seen.day)
     room = view.available
     path = path_view(line, seen.caps, seen.target, room, texts, money, multiplier=factor)
@@ -141,12 +144,15 @@ def why(desk: Desk, db: Connection, line_id: str, language: str, now: datetime) 
             "component": found.component,
             "path": path,
             "caps": caps_view(seen.caps, texts, money),
+            "last_cut": cut_view(
+                last_cut(db, line, line_id), texts, money, baseline_of(desk, told.model)
+            ),
         },
         "why_not_back": {
             "at_once": came_back(desk, db, stored, room, seen.facts, texts, money),
             "restoration": way_back_of(told, texts),
             "each_review": each_review(
-                seen.line_policy, line.next_review_on, line.base_limit_minor, texts, money
+                seen.line_policy, coming, line.base_limit_minor, texts, money
             ),
         },
         **advice_of(desk, told, texts),

@@ -15,13 +15,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from server.accounts.desk import Desk, text_of
-from server.accounts.dossier import Consent, Dossier, StoredBureauView, dossiers
+from server.accounts.desk import Desk
+from server.accounts.dossier import dossiers
+from server.accounts.holding import data_used
 from server.accounts.proving import KEY
 from server.accounts.standing import look_at
 from server.limits.credit_record import Month, SignedRecord, build_record, sign_record
 from server.limits.delinquency import local_day
-from server.limits.evidence import counts
 from server.limits.explain import LANGUAGES, Money
 from server.limits.linkage import Line, Loan, link, linkage_view
 from server.store import draws
@@ -29,7 +29,7 @@ from server.store.ids import name
 from server.store.lines import StoredLine, get_line, lines_of
 from server.store.tables import ALLOCATIONS, LINE_EVENTS, REPAYMENTS
 from shared.edge.files import load_identity
-from shared.errors import ConfideError, Conflict, EnvironmentFault, NotFound, Refused, UsageError
+from shared.errors import Conflict, EnvironmentFault, NotFound, Refused, UsageError
 
 PURPOSE: Final = "credit_record"
 """Of the consent without which no record is signed."""
@@ -180,117 +180,6 @@ def linkage(
     }
 
 
-def data_used(
-    desk: Desk, db: Connection, customer_id: str, language: str, now: datetime
-) -> dict[str, Any]:
-    """Return what of a customer is used, holder by holder, and everything that is kept here.
-
-    Parameters
-    ----------
-    desk : Desk
-    db : Connection
-    customer_id : str
-    language : str
-    now : datetime
-
-    Raises
-    ------
-    UsageError
-        If there are no texts in that language.
-    """
-    if language not in LANGUAGES:
-        raise UsageError(f"lang must be one of {', '.join(LANGUAGES)}")
-    day, dossier = desk.today(now), dossiers(db, [customer_id])[customer_id]
-    consent = dossier.consent("credit_line", day)
-    report = dossier.report(day)
-    texts = desk.rules.texts[language]
-    return {
-        "customer_id": customer_id,
-        "as_of": day.isoformat(),
-        "language": language,
-        "holders": list(_holders(desk, customer_id, consent, language, now)),
-        "evidence": _evidence(desk, dossier, day),
-        "bureau": None if report is None else _bureau(desk, report, day),
-        "consents": [_consent(one, day) for one in dossier.consents],
-        "lines": [
-            {"line_id": one.id, "product": one.product, "state": one.state}
-            for one in lines_of(db, customer_id)
-        ],
-        "never_used": [texts.say("page.never_1"), texts.say("page.never_2")],
-    }
-
-
-def _holders(
-    desk: Desk, customer_id: str, consent: Consent | None, language: str, now: datetime
-) -> Iterator[dict[str, Any]]:
-    """Yield what each holder tells: topics and points, never a value of its own data."""
-    texts, allowed = desk.rules.texts[language], consent.holders if consent else ()
-    scored = None
-    if allowed:
-        try:
-            scored = desk.scores.score(customer_id, now=text_of(now), allowed=allowed)
-        except ConfideError:
-            scored = None
-    shelf = desk.scores.feeds.shelf
-    lines = () if shelf.release is None else shelf.release.card.lines
-    for party in desk.scores.federation.holders:
-        feed = shelf.in_use.get(party)
-        topics = sorted({one.reason for one in lines if one.owner == party})
-        told = scored is not None and party not in scored.snapshot.missing
-        yield {
-            "party": party,
-            "name": texts.holders([party]),
-            "consented": party in allowed,
-            "told": told,
-            "missing": None if scored is None else scored.snapshot.missing.get(party),
-            "as_of": feed.header.as_of if feed is not None and told else None,
-            "points": scored.snapshot.points[party] if scored is not None and told else None,
-            "topics": [
-                {"code": one, "text": texts.sentences.get(f"topic.{one}", one.lower())}
-                for one in topics
-            ],
-        }
-
-
-def _evidence(desk: Desk, dossier: Dossier, day: date) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": one.id,
-            "kind": one.proof.kind,
-            "source": one.proof.source,
-            "value_minor": one.proof.value_minor,
-            "issued": one.proof.issued.isoformat(),
-            "expires": one.proof.expires.isoformat(),
-            "counts": counts(one.proof, desk.rules.evidence, day),
-        }
-        for one in dossier.evidence
-    ]
-
-
-def _bureau(desk: Desk, report: StoredBureauView, day: date) -> dict[str, Any]:
-    """Return what may be looked at of a bureau's report: what was repaired is not told again."""
-    view = report.view(desk.rules.pack, day)
-    return {
-        "as_of": view.as_of.isoformat(),
-        "obligations_minor": view.obligations_minor,
-        "other_limits_minor": view.other_limits_minor,
-        "other_balances_minor": report.report.other_balances_minor,
-        "enquiries": len(report.report.enquiries),
-        "overdue": len(view.overdue),
-    }
-
-
-def _consent(one: Consent, day: date) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "purpose": one.purpose,
-        "holders": list(one.holders),
-        "categories": list(one.categories),
-        "until": None if one.until is None else one.until.isoformat(),
-        "stands": one.holds_on(day),
-    }
-
-
 def _changes(desk: Desk, db: Connection, line_id: str) -> list[_Day]:
     query = sa.select(_E.at, _E.limit_minor, _E.outstanding_delta).where(_E.line_id == line_id)
     owed, found = 0, []
@@ -336,3 +225,13 @@ def _peaks(changes: Sequence[_Day], first: date, end: date) -> tuple[int, int]:
     inside = [one for one in changes if first <= one.on <= end]
     rows = [*before, *inside]
     return max(one.owed_minor for one in rows), max(one.limit_minor for one in rows)
+
+
+__all__ = [
+    "PURPOSE",
+    "RECORD_DAYS",
+    "credit_record",
+    "data_used",
+    "linkage",
+    "months_of",
+]

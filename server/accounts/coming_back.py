@@ -101,16 +101,24 @@ def came_back(
     def amount(minor: int) -> str:
         return texts.money(minor, money.currency, money.digits)
 
-    back = last_back(db, stored.id)
+    back, drawable = last_back(db, stored.id), "state" not in room.binding
     if back is None:
-        said = [texts.say("back.none")]
+        said = [texts.say("back.none" if drawable else "back.none_now")]
+    elif not drawable:
+        said = [
+            texts.say("back.repaid_now", day=texts.day(back.on), amount=amount(back.amount_minor))
+        ]
     elif back.back_minor > 0:
         words = {"amount": amount(back.amount_minor), "back": amount(back.back_minor)}
         said = [texts.say("back.repaid", day=texts.day(back.on), **words)]
     else:
-        cause = texts.say("back.cause_limit" if stored.may_draw else "back.cause_state")
-        words = {"amount": amount(back.amount_minor), "cause": cause}
+        words = {"amount": amount(back.amount_minor)}
         said = [texts.say("back.repaid_nothing", day=texts.day(back.on), **words)]
+    tight = [one for one in room.binding if one not in {"limit", "state"}]
+    if tight:  # there is room in the limit, and something else has none: neither is the other
+        term = texts.listed([texts.say(f"term.{one}") for one in tight])
+        key = "room" if room.amount_minor else "no_room"
+        said.append(texts.say(f"path.{key}", amount=amount(room.amount_minor), term=term))
     late = facts.days_past_due
     said.append(texts.say("back.late", days=late) if late else texts.say("back.on_time"))
     return {

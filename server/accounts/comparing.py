@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from server.accounts.deciding import Ask, work_out
+from server.accounts.deciding import work_out
 from server.accounts.desk import Desk, Rulebook
+from server.accounts.grounds import Ask
 from server.accounts.standing import look_at
 from server.limits.line import State
 from server.monitor.swap import SIDES, Case, SwapTable, swap_table

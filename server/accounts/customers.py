@@ -6,7 +6,6 @@ withdrawn closes the customer's lines to draws, by a decision like any other.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -24,6 +23,17 @@ from server.accounts.casework import (
     open_case,
     resolve_case,
 )
+from server.accounts.consents import (
+    PURPOSES,
+    RECORD,
+    TRAINING,
+    ConsentRequest,
+    consents_of,
+    get_consent,
+    give_consent,
+    withdraw_consent,
+)
+from server.accounts.deciding import LOOKED_INTO, UNTIL_LOOKED
 from server.accounts.desk import Desk
 from server.accounts.dossier import (
     CREDIT,
@@ -34,50 +44,21 @@ from server.accounts.dossier import (
     StoredBureauView,
     StoredEvidence,
     bureau_from,
-    consent_from,
     consent_stands,
     credit_consent,
     customer,
     dossiers,
     evidence_from,
 )
-from server.accounts.reviewing import close_for, tell_consent
+from server.accounts.reviewing import close_for
 from server.limits.evidence import KINDS
 from server.limits.plain import to_plain
-from server.store import decisions, idempotency, people
+from server.store import approvals, decisions, idempotency, people
 from server.store.ids import minor, name, new_id, utc
-from server.store.lines import lines_of
+from server.store.lines import get_line, lines_of
 from shared.errors import Conflict, NotFound, UsageError
 
-RECORD: Final = "credit_record"
-TRAINING: Final = "training"
-PURPOSES: Final = (CREDIT, RECORD, TRAINING)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class ConsentRequest:
-    """What a customer agrees to.
-
-    Parameters
-    ----------
-    customer_id : str
-        Pseudonym, 64 hex digits.
-    purpose : str
-        One of `PURPOSES`.
-    holders : tuple of str
-        Parties that may tell what they know; those that are not named count as silent.
-    categories : tuple of str
-        Of data, as the consent's text names them.
-    until : date, optional
-        Last local day.
-    """
-
-    customer_id: str
-    purpose: str
-    holders: tuple[str, ...]
-    categories: tuple[str, ...]
-    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,81 +92,6 @@ class EvidenceRequest:
     subject: str = ""
     whole: bool = False
     by: str = "customer"
-
-
-def give_consent(desk: Desk, db: Connection, asked: ConsentRequest, now: datetime) -> Consent:
-    """Take a consent; to credit, it opens the customer's lines again that a withdrawal closed.
-
-    Raises
-    ------
-    Conflict
-        With check `holders` or `until`.
-    UsageError
-        If a value is malformed.
-    """
-    day = desk.today(now)
-    _check_consent(desk, asked, day)
-    made = Consent(
-        id=new_id(now),
-        customer_id=asked.customer_id,
-        purpose=asked.purpose,
-        holders=tuple(sorted(asked.holders)),
-        categories=tuple(sorted(asked.categories)),
-        since=day,
-        until=asked.until,
-        receipt_hash="",
-        given_at=utc(now),
-        withdrawn_at=None,
-    )
-    row = {
-        "id": made.id,
-        "customer_id": made.customer_id,
-        "purpose": made.purpose,
-        "terms": {"holders": list(made.holders), "categories": list(made.categories)},
-        "since": made.since.isoformat(),
-        "until": made.until.isoformat() if made.until else None,
-        "receipt_hash": hashlib.sha256(made.receipt()).hexdigest(),
-        "given_at": made.given_at,
-        "withdrawn_at": None,
-    }
-    kept = consent_from(people.add(db, people.CONSENTS, row))
-    if kept.purpose == CREDIT:
-        tell_consent(desk, db, kept.customer_id, now, stands=True)
-    return kept
-
-
-def withdraw_consent(desk: Desk, db: Connection, consent_id: str, now: datetime) -> Consent:
-    """Take a withdrawal: without another consent to credit, no draws, nothing raised, no cut.
-
-    Raises
-    ------
-    NotFound
-    Conflict
-        With check `state`, if it was withdrawn before.
-    """
-    found = consent_from(people.get(db, people.CONSENTS, consent_id, lock=True))
-    if found.withdrawn_at is not None:
-        raise Conflict("the consent was withdrawn before", check="state")
-    values = {"withdrawn_at": max(utc(now), found.given_at)}
-    kept = consent_from(people.update(db, people.CONSENTS, consent_id, values))
-    if kept.purpose == CREDIT and credit_consent(db, kept.customer_id, desk.today(now)) is None:
-        tell_consent(desk, db, kept.customer_id, now, stands=False)
-    return kept
-
-
-def consents_of(db: Connection, customer_id: str) -> list[Consent]:
-    """Return a customer's consents, withdrawn ones too, oldest first."""
-    return list(dossiers(db, [customer_id])[customer_id].consents)
-
-
-def get_consent(db: Connection, consent_id: str) -> Consent:
-    """Return a consent.
-
-    Raises
-    ------
-    NotFound
-    """
-    return consent_from(people.get(db, people.CONSENTS, consent_id))
 
 
 def add_evidence(
@@ -284,9 +190,14 @@ def erase_customer(desk: Desk, db: Connection, customer_id: str, by: str, now: d
     NotFound
         If nothing is kept of the customer.
     Conflict
-        With check `state`, while money is owed or held.
+        With check `state`, while money is owed or held, or a line is frozen for a person to look
+        into.
     """
-    lines = lines_of(db, customer(customer_id))
+    # Locked before they are looked at: else a draw between look and act would be owed by nobody.
+    ids = [one.id for one in lines_of(db, customer(customer_id))]
+    lines = [get_line(db, one, lock=True) for one in ids]
+    if any(one.domain.get("frozen_for") in LOOKED_INTO for one in lines):
+        raise Conflict(UNTIL_LOOKED, check="state", hint="an officer releases or closes it")
     if any(one.totals.outstanding_minor or one.totals.held_minor for one in lines):
         raise Conflict("money is owed or held", check="state", hint="repay first, then delete")
     for one in lines:
@@ -299,7 +210,9 @@ def erase_customer(desk: Desk, db: Connection, customer_id: str, by: str, now: d
     touched = people.forget(db, customer_id, handle)
     if not records and not any(touched.values()):
         raise NotFound("nothing is kept of that customer")
-    idempotency.forget_naming(db, customer_id)  # answers that are kept for repetitions
+    approvals.forget_words(db, chains)
+    for text in (customer_id, *chains):  # answers that are kept for repetitions
+        idempotency.forget_naming(db, text)
     return Erased(
         handle=handle,
         lines=touched["lines"],
@@ -307,21 +220,6 @@ def erase_customer(desk: Desk, db: Connection, customer_id: str, by: str, now: d
         evidence=touched["evidence"] + touched["bureau_views"],
         cases=touched["cases"],
     )
-
-
-def _check_consent(desk: Desk, asked: ConsentRequest, day: date) -> None:
-    customer(asked.customer_id)
-    if asked.purpose not in PURPOSES:
-        raise UsageError(f"purpose must be one of {', '.join(PURPOSES)}")
-    if not asked.categories:
-        raise UsageError("categories must name the data that the consent is for")
-    for one in asked.categories:
-        name(one, "categories")
-    known = desk.scores.federation.holders
-    if not asked.holders or not set(asked.holders) <= set(known):
-        raise Conflict(f"holders must be some of {', '.join(known)}", check="holders")
-    if asked.until is not None and asked.until < day:
-        raise Conflict("until must not lie in the past", check="until")
 
 
 def _check_evidence(desk: Desk, asked: EvidenceRequest, day: date) -> None:

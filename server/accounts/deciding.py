@@ -9,27 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Final
 
+from server.accounts.grounds import Ask, Grounds, Outcome, Rules
 from server.limits import line_acts
-from server.limits.caps import Inputs, counted_income
+from server.limits.caps import counted_income
 from server.limits.decide import Decision, decide
 from server.limits.delinquency import add_months, advance
 from server.limits.line import Cause, Line, State, Temporary
 from server.limits.line_acts import Acted
-from server.limits.line_events import Initiator, LineEvent
-from server.limits.line_policy import LinePolicy
 from server.limits.line_reasons import because, cooling, curing, first_of, progress, silent
-from server.limits.pack import Pack
-from server.limits.policy import Policy
-from server.limits.products import Product
 from server.limits.reasons import Reason
 from server.limits.restore import restoration
 from server.limits.review import Reviewed, age, review
-from server.limits.snapshot import Snapshot
 from server.limits.target import Target, target_of
-from server.limits.triggers import Facts, needed_reviews
+from server.limits.triggers import needed_reviews
 from shared.errors import Conflict, Refused, UsageError
 
 CAPPED: Final = frozenset(
@@ -38,104 +32,10 @@ CAPPED: Final = frozenset(
 """Purposes that look at the score and the caps."""
 RAISING: Final = frozenset({"open", "increase", "restore", "accept_offer", "temporary"})
 """Purposes that are refused, by the name of the check, while no score can be had."""
+LOOKED_INTO: Final = frozenset({"fraud", "purpose"})
+"""Causes of a freeze that only a person ends: no way around it, such as a new line."""
+UNTIL_LOOKED: Final = "a line is frozen until a person has looked into it"
 FOREVER: Final = 14  # scheduled reviews looked ahead at for an increase: more than a year
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What is to be decided.
-
-    Parameters
-    ----------
-    purpose : str
-    day : date
-        Local civil date.
-    product : str
-    initiator : {'issuer', 'customer', 'regulator', 'partner'}
-    limit_minor : int, optional
-        Of a lower limit, a temporary amount or an override.
-    until : date, optional
-        Last day of a temporary amount.
-    """
-
-    purpose: str
-    day: date
-    product: str
-    initiator: Initiator = "issuer"
-    limit_minor: int | None = None
-    until: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """What a decision is made from, besides the rules and the line.
-
-    Parameters
-    ----------
-    facts : Facts
-    snapshot : Snapshot, optional
-        None where no cap is looked at.
-    inputs : Inputs, optional
-        None where no cap is looked at.
-    scale : Decimal
-        Of the allocator.
-    proofs : tuple of str
-        Ids of the evidence that counted.
-    """
-
-    facts: Facts
-    snapshot: Snapshot | None = None
-    inputs: Inputs | None = None
-    scale: Decimal = Decimal(1)
-    proofs: tuple[str, ...] = ()
-
-    @property
-    def owed_minor(self) -> int:
-        """Outstanding and held."""
-        return self.facts.outstanding_minor + self.facts.held_minor
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a decision comes to.
-
-    Parameters
-    ----------
-    caps : Decision, optional
-    target : Target, optional
-    events : tuple of LineEvent
-        None where the line stays as it is.
-    after : Line
-    reasons : tuple of Reason
-        At most four, and one more where it is about enquiries.
-    earliest : date, optional
-        Of the first rise, if nothing more stands against it.
-    """
-
-    caps: Decision | None
-    target: Target | None
-    events: tuple[LineEvent, ...]
-    after: Line
-    reasons: tuple[Reason, ...]
-    earliest: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The rules of one product.
-
-    Parameters
-    ----------
-    policy : Policy
-    pack : Pack
-    line : LinePolicy
-    product : Product
-    """
-
-    policy: Policy
-    pack: Pack
-    line: LinePolicy
-    product: Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +191,9 @@ def _temporary(case: _Case) -> Outcome:
 
 
 def _close(case: _Case) -> Outcome:
+    """Close a line; what is frozen for a person to look at is not closed past that person."""
+    if case.ask.initiator == "customer" and case.before.frozen_for in LOOKED_INTO:
+        raise Conflict(UNTIL_LOOKED, check="state", hint="ask for an officer")
     owed = case.grounds.owed_minor
     return case.done(line_acts.close_line(case.before, owed, case.ask.day, case.ask.initiator))
 

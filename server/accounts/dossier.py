@@ -19,9 +19,11 @@ from server.store import people
 from shared.errors import UsageError
 
 CREDIT: Final = "credit_line"
+"""Purpose without which no line is opened, nothing is raised and nothing drawn."""
 GRANTED: Final = "granted"
 """Outcome of a call for help that is answered by a concession."""
-"""Purpose without which no line is opened, nothing is raised and nothing drawn."""
+DECLARED: Final = "declared"
+"""The source that a customer can name for a proof: its own word."""
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{64}")
 
 

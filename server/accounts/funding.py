@@ -25,8 +25,6 @@ from server.store.lines import StoredLine
 from server.store.portfolio import PartnerRow, Verdict
 from shared.errors import DataError
 
-LENDING: Final = "lending"
-"""The switch that holds how the lender itself takes part in joint loans."""
 _KNOWN: Final = ("name", "version", "grades", "products", "most_minor", "most_default_prob")
 
 
@@ -236,12 +234,10 @@ def supply_for(desk: Desk, db: Connection, line: StoredLine, day: date) -> Suppl
     ConfigError
         If there are partners, and the pack does not say how to lend jointly.
     """
-    budget, rows = portfolio.supply(db, line.budget_id)
+    budget, rows, lending = portfolio.supply(db, line.budget_id)
     if not rows:
         return Supply(budget)
-    switch = portfolio.get_switch(db, LENDING)
-    value: Mapping[str, Any] = {} if switch is None else switch.value
-    share, bound = value.get("own_share"), value.get("own_line_minor")
+    share, bound = lending.get("own_share"), lending.get("own_line_minor")
     own = None if bound is None else max(0, bound - portfolio.own_open(db, line.id))
     return Supply(
         budget=budget,

@@ -10,8 +10,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from server.accounts.deciding import Ask, Grounds, Rules, work_out
+from server.accounts.deciding import work_out
 from server.accounts.desk import Desk, text_of
+from server.accounts.grounds import Ask, Grounds, Rules
 from server.accounts.recording import LineDecision, digests_of, read_record
 from server.limits.line import Line, State
 from server.limits.line_events import Initiator, LineEvent, line_to_mapping

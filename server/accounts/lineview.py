@@ -172,8 +172,9 @@ def progress_of(window: Window, line: Line, policy: LinePolicy, day: date) -> Pr
 def _available(desk: Desk, db: Connection, look: Look, now: datetime) -> Available:
     supply = funding.supply_for(desk, db, look.stored, look.day)
     decisions: tuple[PartnerDecision, ...] = ()
-    if supply.own_minor is not None and look.line.may_draw:  # only then do partners bound a draw
-        holders = look.past.holders or ()
+    holders = look.past.holders
+    # Only where something may be drawn do partners bound it, and without consent nobody is asked.
+    if supply.own_minor is not None and look.line.may_draw and holders is not None:
         one = rated(desk, look.stored.customer_id, look.line, look.product, holders, now)
         decisions = supply.decide(shown(look, one), look.day)
     return room(look, supply, decisions)

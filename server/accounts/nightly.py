@@ -4,24 +4,25 @@ A page of lines is one transaction, in which the run also notes how far it came.
 killed goes on where it was, and a line has one decision of a night at most: the store refuses a
 second one of the same purpose and day.
 
-A review decides by the scalar `review`: what it is made from and what it comes to has to stand in a
-record of every single line, and writing these takes longer than deciding.
+What decisions look at is read for the whole page. A review decides by the scalar `review`, not by
+the columns of `server.limits.batch`: what it comes to has to stand, event by event, in a record of
+every single line, and deciding is a tenth of the work; writing it down is four times that.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time
 from typing import Final
 
 from sqlalchemy import Connection
 
-from server.accounts.deciding import Ask, Grounds, Rules
 from server.accounts.desk import Desk
-from server.accounts.dossier import Dossier, dossiers
+from server.accounts.files import Files, files_for
+from server.accounts.grounds import Ask, Grounds, Rules
 from server.accounts.keeping import check_clock, keep, limit_of, made, room_of
+from server.accounts.nights import Night, Page, counted, whole
 from server.accounts.recording import LineDecision
 from server.accounts.reviewing import about_line
 from server.accounts.standing import NO_RELEASE, arrears_of, look_at
@@ -37,55 +38,6 @@ BY: Final = "service:nightly"
 PAGE: Final = 200
 """Lines a transaction: some hundred."""
 _TRIES: Final = 5  # of a single line that changes whenever it is looked at
-_COUNTED: Final = (
-    "seen",
-    "reviewed",
-    "aged",
-    "closed",
-    "calm",
-    "done_before",
-    "raised",
-    "lowered",
-    "offered",
-    "frozen",
-    "failed",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Night:
-    """What a nightly run did, those before it included that were cut off.
-
-    Parameters
-    ----------
-    day : date
-    counts : mapping of str to int
-        `seen` lines; `reviewed`, `aged` (what is overdue, or has run out), `closed`; `calm`:
-        nothing to do; `done_before`: decided that day already; limits `raised` and `lowered`,
-        increases `offered`, lines `frozen`; `failed`.
-    pages : int
-    failures : tuple of (str, str)
-        Line and code of the error, of this process alone.
-    resumed : bool
-        Another run of that day had begun before.
-    """
-
-    day: date
-    counts: dict[str, int]
-    pages: int
-    failures: tuple[tuple[str, str], ...]
-    resumed: bool
-
-
-@dataclass(slots=True)
-class _Page:
-    """What was decided on a page of lines."""
-
-    decided: list[tuple[StoredLine, Rules, LineDecision]]
-    counts: Counter[str]
-    failures: list[tuple[str, str]]
-    last: str
-    full: bool
 
 
 def review_due(
@@ -150,7 +102,7 @@ def _run_page(
         counts = Counter(run["counts"])
         begun = bool(run["pages"])
         if run["done_at"] is not None:
-            return Night(day, _whole(counts), run["pages"], (), begun), True, begun
+            return Night(day, whole(counts), run["pages"], (), begun), True, begun
         done = _page(desk, db, run["after"], size, day, now)
         if leave:
             left = [(line.id, Conflict.code) for line, _, _ in done.decided]
@@ -161,12 +113,12 @@ def _run_page(
             same = [(line, record) for line, its, record in done.decided if its is rules]
             keep(db, rules, same, now, day.isoformat())
         counts.update(done.counts)
-        people.note_page(db, day.isoformat(), done.last, _whole(counts), now, done=not done.full)
+        people.note_page(db, day.isoformat(), done.last, whole(counts), now, done=not done.full)
     failures += done.failures
-    return Night(day, _whole(counts), run["pages"] + 1, (), begun), not done.full, begun
+    return Night(day, whole(counts), run["pages"] + 1, (), begun), not done.full, begun
 
 
-def _page(desk: Desk, db: Connection, after: str, size: int, day: date, now: datetime) -> _Page:
+def _page(desk: Desk, db: Connection, after: str, size: int, day: date, now: datetime) -> Page:
     rows = page_of_lines(db, after=after, count=size)
     expired = [one.id for one in rows if one.totals.held_minor]
     for line_id in expired:
@@ -175,22 +127,25 @@ def _page(desk: Desk, db: Connection, after: str, size: int, day: date, now: dat
         rows = page_of_lines(db, after=after, count=size)
     ids = [one.id for one in rows]
     before = _decided(db, ids, day)
-    files = dossiers(db, {one.customer_id for one in rows})
+    page = Page([], Counter(), [], ids[-1] if ids else after, len(rows) == size)
+    lines = _lines([one for one in rows if one.id not in before], page)
+    files = _files(desk, db, [one for one in rows if one.id in lines], lines, day)
     products = {one.product: desk.rules.of(one.product) for one in rows}
     room = {one.budget_id: _room(db, one) for one in rows if one.budget_id is not None}
-    page = _Page([], Counter(), [], ids[-1] if ids else after, len(rows) == size)
     for stored in rows:
         page.counts["seen"] += 1
         if stored.id in before:
             page.counts["done_before"] += 1
             continue
-        try:
-            record = _one(desk, db, stored, products[stored.product], files, now, room)
-        except (Conflict, DataError, Refused, UsageError) as error:
-            page.counts["failed"] += 1
-            page.failures.append((stored.id, error.code))
+        if stored.id not in lines:
             continue
-        page.counts.update(_counted(record))
+        try:
+            rules, line = products[stored.product], lines[stored.id]
+            record = _one(desk, db, stored, line, rules, files, now, room)
+        except (Conflict, DataError, Refused, UsageError) as error:
+            page.fail(stored, error)
+            continue
+        page.counts.update(counted(record))
         if record is not None:
             page.decided.append((stored, products[stored.product], record))
     return page
@@ -205,30 +160,57 @@ def _decided(db: Connection, ids: Iterable[str], day: date) -> set[str]:
     return found
 
 
+def _lines(rows: Sequence[StoredLine], page: Page) -> dict[str, Line]:
+    """Read the lines of a page; those that cannot be read fail alone."""
+    found = {}
+    for one in rows:
+        try:
+            found[one.id] = line_from_mapping(one.domain)
+        except DataError as error:
+            page.fail(one, error)
+    return found
+
+
+def _files(
+    desk: Desk, db: Connection, rows: list[StoredLine], lines: dict[str, Line], day: date
+) -> Files:
+    """Read at once what the decisions on a page of lines look at."""
+    due = [one for one in rows if _is_due(lines[one.id], day)]
+    known = {one.id for one in due}
+    return files_for(desk, db, due, day, [one for one in rows if one.id not in known])
+
+
+def _is_due(line: Line, day: date) -> bool:
+    if line.state is State.CLOSING:
+        return False
+    return line.next_review_on is not None and line.next_review_on <= day
+
+
 def _one(
     desk: Desk,
     db: Connection,
     stored: StoredLine,
+    line: Line,
     rules: Rules,
-    files: dict[str, Dossier],
+    files: Files,
     now: datetime,
     room: dict[str, int],
 ) -> LineDecision | None:
     """Decide on a line; None where there is nothing to decide."""
     check_clock(stored, now)
-    line, day = line_from_mapping(stored.domain), desk.today(now)
+    day = desk.today(now)
     about = {**about_line(stored, NO_RELEASE), "by": BY}
     owed = stored.totals.outstanding_minor + stored.totals.held_minor
     if line.state is State.CLOSING:
         if owed:
-            return _aged(desk, db, stored, line, rules, about, now)
+            return _aged(desk, db, stored, line, rules, about, now, files)
         ask = Ask("close", day, stored.product, "customer")
         return made(desk, rules, ask, Grounds(Facts()), line, about, now)
-    if line.next_review_on is None or day < line.next_review_on:
+    if not _is_due(line, day):
         if _is_calm(stored, line, day):
             return None
-        return _aged(desk, db, stored, line, rules, about, now)
-    seen = look_at(desk, db, stored, now, files[stored.customer_id])
+        return _aged(desk, db, stored, line, rules, about, now, files)
+    seen = look_at(desk, db, stored, now, files)
     about["model"] = seen.model_ref
     ask = Ask("review", day, stored.product)
     if stored.budget_id is None:
@@ -260,31 +242,14 @@ def _aged(
     rules: Rules,
     about: dict[str, str],
     now: datetime,
+    files: Files,
 ) -> LineDecision | None:
     """Move a line's buckets on; None where nothing about it changed since yesterday."""
     day = desk.today(now)
-    grounds = Grounds(arrears_of(desk, db, stored, day))
+    grounds = Grounds(arrears_of(desk, db, stored, day, files))
     record = made(desk, rules, Ask("age", day, stored.product), grounds, line, about, now)
     happened = any(event.changes for event in record.outcome.events)
     return record if happened else None
-
-
-def _counted(record: LineDecision | None) -> Counter[str]:
-    if record is None:
-        return Counter(["calm"])
-    before, after = record.before, record.outcome.after
-    what = {"review": "reviewed", "age": "aged", "close": "closed"}[record.ask.purpose]
-    change = after.effective_limit_minor - before.effective_limit_minor
-    found = Counter([what])
-    found["raised"] += change > 0
-    found["lowered"] += change < 0
-    found["offered"] += after.offer is not None and after.offer != before.offer
-    found["frozen"] += after.state is State.FROZEN and before.state is not State.FROZEN
-    return found
-
-
-def _whole(counts: Counter[str]) -> dict[str, int]:
-    return {name: counts[name] for name in _COUNTED}
 
 
 def _within(desk: Desk, day: date) -> datetime:

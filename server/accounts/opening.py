@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from server.accounts.deciding import Ask
+from server.accounts.deciding import LOOKED_INTO, UNTIL_LOOKED
 from server.accounts.desk import Desk
 from server.accounts.dossier import CREDIT, customer
+from server.accounts.grounds import Ask
 from server.accounts.keeping import Decided, limit_of, made, new_decision, policy_ref
 from server.accounts.recording import LineDecision
 from server.accounts.standing import Standing, budget_id, look_at_newcomer
@@ -46,7 +47,8 @@ def open_line(
     NotFound
         If there is no such product, or no score feed has the customer.
     Refused
-        Without the customer's consent, with a silent holder, in a dispute, in a pause.
+        Without the customer's consent, with a silent holder, in a dispute, in a pause, or while
+        another line is frozen for fraud or a forbidden purpose.
     ReleaseRefused
         If the release has expired or does not verify, by the name of the check.
     EnvironmentFault
@@ -57,7 +59,7 @@ def open_line(
     """
     name(by, "by")
     desk.rules.catalogue.product(product)
-    _check_none_open(db, customer_id, product)
+    _check_held(db, customer_id, product)
     seen = look_at_newcomer(desk, db, customer_id, product, now)
     if seen.dossier.consent(CREDIT, seen.day) is None:
         raise Refused("no line is opened without the customer's consent", hint="POST a consent")
@@ -86,10 +88,13 @@ def _declined(record: LineDecision, kept: StoredDecision) -> dict[str, object]:
     }
 
 
-def _check_none_open(db: Connection, customer_id: str, product: str) -> None:
+def _check_held(db: Connection, customer_id: str, product: str) -> None:
+    """Check that no line stands against another one."""
     held = lines.lines_of(db, customer(customer_id))
     if any(one.product == product and one.closed_at is None for one in held):
         raise Conflict("the customer has an open line of that product", check="id")
+    if any(one.domain.get("frozen_for") in LOOKED_INTO for one in held):
+        raise Refused(f"no line is opened: {UNTIL_LOOKED}")
 
 
 def _row(desk: Desk, seen: Standing, record: LineDecision, budget: str | None) -> NewLine:

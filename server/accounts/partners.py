@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts.desk import Desk
-from server.accounts.funding import LENDING, PartnerRules, bank_of, parse_rules
+from server.accounts.funding import PartnerRules, bank_of, parse_rules
 from server.limits import joint
 from server.limits.budget import budget
 from server.store import approvals, funds, portfolio
@@ -239,7 +239,7 @@ def get_partner(desk: Desk, db: Connection, partner_id: str, now: datetime) -> P
 
 def partners_of(desk: Desk, db: Connection, now: datetime) -> list[PartnerView]:
     """Return all partners in order of their ids, those that have withdrawn too."""
-    _, rows = portfolio.supply(db)
+    _, rows, _ = portfolio.supply(db)
     return [_view(desk, fund, row, now) for fund, row in rows]
 
 
@@ -311,7 +311,7 @@ def set_lending(
         "own_share": None if own_share is None else str(own_share),
         "own_line_minor": own_line_minor,
     }
-    switch = Switch(LENDING, value, by, reason, None, now)
+    switch = Switch(portfolio.LENDING, value, by, reason, None, now)
     portfolio.set_switch(db, switch)
     return switch
 
@@ -384,9 +384,9 @@ def budget_used(db: Connection, budget_id: str | None) -> Decimal:
     return (Decimal(used) / Decimal(cap)).quantize(_MICRO, ROUND_UP)
 
 
-def scale_of(db: Connection, budget_id: str | None, product: str, grade: str) -> Decimal:
-    """Return the allocator's scale in force; 1 without a budget or an allocation."""
-    return _ONE if budget_id is None else portfolio.scale_of(db, budget_id, product, grade)
+def scales_of(db: Connection, budget_id: str | None) -> dict[tuple[str, str], Decimal]:
+    """Return the allocator's scales in force, by product and grade; none stands for 1."""
+    return {} if budget_id is None else portfolio.scales_of(db, budget_id)
 
 
 def paused(db: Connection) -> Pause:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
+from server.accounts.rule_packs import embedded_pack, jurisdiction_of
 from server.accounts.rules import Rulebook, RuleText, rulebook_of
-from server.limits.policy import parse_policy
-from server.policies import embedded
 from server.store import rulebook
 from server.store.people import keep_texts
 from server.store.rulebook import Activation
-from shared.errors import ConfigError, NotFound
+from shared.errors import NotFound
 
 if TYPE_CHECKING:
     from server.accounts.desk import Desk
@@ -146,40 +145,8 @@ def text_of(db: Connection, digest: str) -> RuleText:
     return known
 
 
-def jurisdiction_of(policy: RuleText) -> str:
-    """Return the jurisdiction that a policy's text names.
-
-    Raises
-    ------
-    ConfigError
-        If it is no policy.
-    """
-    return _jurisdiction(policy.text, policy.source)
-
-
-def embedded_pack(jurisdiction: str) -> RuleText:
-    """Return the pack that comes with confide.
-
-    Raises
-    ------
-    ConfigError
-        If there is none for the jurisdiction.
-    """
-    name = f"pack_{jurisdiction.replace('-', '_')}"
-    try:
-        return RuleText.of(*embedded(name))
-    except FileNotFoundError as error:
-        finding = f"jurisdiction: there is no pack {jurisdiction!r}; activate one with it"
-        raise ConfigError("policy", [finding]) from error
-
-
 def _kept(db: Connection, one: Activation) -> RuleText:
     return text_of(db, one.digest)
-
-
-@lru_cache(maxsize=32)
-def _jurisdiction(text: str, source: str) -> str:
-    return parse_policy(text, source).jurisdiction
 
 
 @lru_cache(maxsize=8)

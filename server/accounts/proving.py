@@ -8,15 +8,12 @@ layer do, whether or not it needs more of it than the transaction.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from server.accounts.log_keys import KEY, Kept, Place, check_pin, log_key, make_log_key
 from server.prooflog.book import LogBook
 from server.prooflog.export import export_consistency, export_decision, export_range
 from server.prooflog.heads import SignedHead
@@ -24,55 +21,15 @@ from server.prooflog.merkle import around, inclusion, root_of
 from server.prooflog.merkle import consistency as consistency_of
 from server.store import log
 from server.store.decisions import get_decision
-from server.store.engine import Store
 from server.store.log import AT_ONCE, StoredHeads, StoredLog
 from server.store.log_checks import book_of
-from shared.edge.files import load_identity, write_atomic
-from shared.errors import Conflict, EnvironmentFault, LogBroken, NotFound, Refused
-from shared.identity import Identity
+from shared.errors import Conflict, NotFound
 from shared.instants import seconds_of
 
-KEY: Final = "log.key"
-"""Name of the operator's log key, in the folder of the limit service."""
 MOST_EXPORTED: Final = 1000
 """Leaves of one export."""
 FRESH: Final = timedelta(hours=1)
 """A head is signed at least this often, whether or not there are decisions."""
-
-
-class Kept(Protocol):
-    """What of a `server.accounts.desk.Desk` is used here."""
-
-    @property
-    def store(self) -> Store:
-        """The database."""
-        ...
-
-    @property
-    def home(self) -> Path:
-        """The folder of the limit service, with the log key."""
-        ...
-
-    @property
-    def clock(self) -> Callable[[], datetime]:
-        """The present instant, aware UTC."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The little of a desk that the log needs, for commands that decide nothing.
-
-    Parameters
-    ----------
-    store : Store
-    home : Path
-    clock : callable
-    """
-
-    store: Store
-    home: Path
-    clock: Callable[[], datetime]
 
 
 def integrate(_desk: Kept, db: Connection, _now: datetime, *, most: int = AT_ONCE) -> int:
@@ -233,72 +190,6 @@ def take_in(desk: Kept) -> int:
     return total
 
 
-def log_key(home: Path) -> Identity:
-    """Return the operator's log key.
-
-    Raises
-    ------
-    EnvironmentFault
-        If it is not there.
-    Refused
-        If others can read it.
-    """
-    path = home / KEY
-    if not path.exists():
-        hint = "`confide log init` makes one; keep a copy of it"
-        raise EnvironmentFault(f"there is no log key at {path}", hint=hint)
-    return load_identity(path, "log", None)
-
-
-def make_log_key(desk: Kept) -> Identity:
-    """Return the operator's log key; make it, for its owner only, where there is none yet.
-
-    Raises
-    ------
-    Refused
-        If there is none and heads were signed already: with another key, nobody would believe the
-        log any more. Or if others can read it.
-    EnvironmentFault
-        If the disk does not take it.
-    """
-    path = desk.home / KEY
-    if not path.exists():
-        with desk.store.read() as db:
-            heads = StoredHeads(db).heads()
-        if heads:
-            why = f"heads were signed with a key that is not at {path}"
-            raise Refused(why, hint="bring the key back from where its copy is kept")
-        _put_once(path, os.urandom(32).hex().encode() + b"\n")
-    return log_key(desk.home)
-
-
-def check_pin(db: Connection, identity: Identity) -> None:
-    """Check that a key is the one that signed the newest head, if there is one.
-
-    Raises
-    ------
-    LogBroken
-        With check `key`.
-    """
-    heads = StoredHeads(db).heads()
-    if heads and heads[-1].head.log != identity.fingerprint:
-        raise LogBroken("key: the newest head was signed with another key", check="key")
-
-
-def _put_once(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read; if another was faster, keep that one's."""
-    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    write_atomic(fresh, content, mode=0o600)
-    try:
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise EnvironmentFault(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 def _head_of(db: Connection, size: int) -> SignedHead:
     found = log.head_of_size(db, size)
     if found is None:
@@ -317,3 +208,23 @@ def _is_behind(db: Connection, now: datetime) -> bool:
 
 def _text(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+__all__ = [
+    "FRESH",
+    "KEY",
+    "MOST_EXPORTED",
+    "Kept",
+    "Place",
+    "check_pin",
+    "consistency",
+    "export",
+    "integrate",
+    "log_key",
+    "make_log_key",
+    "newest",
+    "proof",
+    "sign",
+    "take_in",
+    "tick",
+]

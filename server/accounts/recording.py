@@ -13,8 +13,9 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
-from server.accounts.deciding import Ask, Grounds, Outcome, work_out
+from server.accounts.deciding import work_out
 from server.accounts.desk import DECIDING, DecidingRules, RuleText, deciding_rules
+from server.accounts.grounds import Ask, Grounds, Outcome
 from server.limits.decide import Decision
 from server.limits.line import Line
 from server.limits.line_events import event_from_mapping, line_from_mapping, line_to_mapping

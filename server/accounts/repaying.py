@@ -7,16 +7,16 @@ the day ends there is paid in time, whenever it is booked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts.desk import Desk
 from server.accounts.dossier import BureauReport, bureau_from
+from server.accounts.pasts import RELEASE, Drawn, Past, drawn_on, pasts_of
 from server.limits.delinquency import Instalment, local_day
 from server.limits.delinquency import days_past_due as oldest_overdue
 from server.limits.history import History
@@ -24,49 +24,10 @@ from server.limits.line_policy import LinePolicy
 from server.store import people, repayments
 from server.store.lines import StoredLine, get_line
 from server.store.repayments import Repayment, RepaymentRequest
-from server.store.tables import ALLOCATIONS, DECISIONS, DRAWDOWNS, LINE_EVENTS, REPAYMENTS
 from shared.errors import Conflict
 
 HORIZON: Final = timedelta(days=800)
 """Longer than any cure takes: what was late before has no effect any more."""
-FREEZE: Final = "freeze_purpose"
-RELEASE: Final = "release"
-_D: Final = DRAWDOWNS.c
-_A: Final = ALLOCATIONS.c
-_R: Final = REPAYMENTS.c
-_E: Final = LINE_EVENTS.c
-_OPEN: Final = (
-    sa.select(_D.id, _D.amount_minor, _D.open_minor, _D.terms, _D.drawn_at)
-    .where(_D.line_id == sa.bindparam("p_line"), _D.open_minor > sa.literal_column("0"))
-    .order_by(_D.line_version)
-)
-_OF_IDS: Final = sa.select(_D.id, _D.amount_minor, _D.open_minor, _D.terms, _D.drawn_at).where(
-    _D.id.in_(sa.bindparam("p_ids", expanding=True))
-)
-_PAID: Final = (
-    sa.select(_A.drawdown_id, _R.value_date, sa.func.sum(_A.amount_minor))
-    .join(REPAYMENTS, _R.id == _A.repayment_id)
-    .where(_R.line_id == sa.bindparam("p_line"), _R.value_date >= sa.bindparam("p_since"))
-    .group_by(_A.drawdown_id, _R.value_date)
-    .order_by(_R.value_date)
-)
-_CHANGES: Final = (
-    sa.select(_E.at, _E.kind, _E.outstanding_delta)
-    .where(
-        _E.line_id == sa.bindparam("p_line"),
-        _E.outstanding_delta != 0,
-        _E.at >= sa.bindparam("p_since", type_=LINE_EVENTS.c.at.type),
-    )
-    .order_by(_E.version)
-)
-_FREEZES: Final = (
-    sa.select(DECISIONS.c.purpose, DECISIONS.c.decided_at)
-    .where(
-        DECISIONS.c.chain == sa.bindparam("p_line"),
-        DECISIONS.c.purpose.in_([FREEZE, RELEASE]),
-    )
-    .order_by(DECISIONS.c.number)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +88,13 @@ def repay(desk: Desk, db: Connection, asked: RepaymentRequest, now: datetime) ->
     return repayments.repay(db, asked, now)
 
 
-def days_past_due(desk: Desk, db: Connection, line_id: str, today: date) -> tuple[int, date | None]:
+def days_past_due(
+    desk: Desk,
+    db: Connection,
+    line_id: str,
+    today: date,
+    drawn: Sequence[Drawn] | None = None,
+) -> tuple[int, date | None]:
     """Return how long the oldest unpaid instalment is overdue, and since when nothing is.
 
     Parameters
@@ -137,6 +104,8 @@ def days_past_due(desk: Desk, db: Connection, line_id: str, today: date) -> tupl
     line_id : str
     today : date
         Local; payments with a later value date do not count.
+    drawn : sequence of Drawn, optional
+        The line's drawdowns, if they were read before; see `drawn_for`.
 
     Returns
     -------
@@ -146,7 +115,7 @@ def days_past_due(desk: Desk, db: Connection, line_id: str, today: date) -> tupl
         The first day since which nothing is overdue; None while something is, or where nothing
         was paid late within `HORIZON`.
     """
-    parts = [one for draw in _drawn(desk, db, line_id, today) for one in draw]
+    parts = _parts_of(desk, db, line_id, today, drawn)
     instalments = [
         Instalment(one.due_on, one.principal_minor, one.principal_minor - one.unpaid_minor)
         for one in parts
@@ -160,13 +129,27 @@ def days_past_due(desk: Desk, db: Connection, line_id: str, today: date) -> tupl
 
 def next_due(desk: Desk, db: Connection, line_id: str, today: date) -> Due | None:
     """Return what falls due next on a line, or what is overdue; None where nothing is owed."""
-    parts = [one for draw in _drawn(desk, db, line_id, today) for one in draw]
-    unpaid = [one for one in parts if one.unpaid_minor]
+    unpaid = [one for one in _parts_of(desk, db, line_id, today, None) if one.unpaid_minor]
     if not unpaid:
         return None
     first = min(one.due_on for one in unpaid)
     now = [one for one in unpaid if one.due_on <= max(first, today)]
     return Due(first, sum(one.unpaid_minor for one in now), sum(one.cost_minor for one in now))
+
+
+def drawn_for(
+    db: Connection, line_ids: Collection[str], today: date
+) -> dict[str, tuple[Drawn, ...]]:
+    """Return the drawdowns that `days_past_due` looks at, of some lines at once."""
+    return drawn_on(db, line_ids, today - HORIZON)
+
+
+def pasts_for(
+    desk: Desk, db: Connection, line_ids: Collection[str], today: date
+) -> dict[str, Past]:
+    """Return the pasts that `history_of` looks at, of some lines at once."""
+    since = _since(desk, today)
+    return pasts_of(db, line_ids, datetime(since.year, since.month, since.day, tzinfo=desk.zone))
 
 
 def history_of(
@@ -175,6 +158,7 @@ def history_of(
     line: StoredLine,
     today: date,
     told: Sequence[BureauReport] | None = None,
+    past: Past | None = None,
 ) -> History:
     """Return what happened on a line, as far back as any window of the line policy reaches.
 
@@ -187,6 +171,8 @@ def history_of(
         Local; later events are left out.
     told : sequence of BureauReport, optional
         What the bureau told of the customer, if it was read before.
+    past : Past, optional
+        Of the line, if it was read before; see `pasts_for`.
 
     Returns
     -------
@@ -194,15 +180,11 @@ def history_of(
         `enquiries` and `others` from the views of the bureau, None where there is none; `spending`
         is not known here.
     """
-    since = today - timedelta(days=_reach(desk.rules.line) + 1)
-    begin = datetime(since.year, since.month, since.day, tzinfo=desk.zone)
-    rows = [
-        (local_day(at, desk.zone), kind, delta)
-        for at, kind, delta in db.execute(_CHANGES, {"p_line": line.id, "p_since": begin})
-    ]
-    owed = line.totals.outstanding_minor - sum(delta for _, _, delta in rows)
-    draws, balances = [], [(since - timedelta(days=1), owed)]
-    for day, _, delta in rows:
+    past = past or pasts_for(desk, db, [line.id], today)[line.id]
+    rows = [(local_day(at, desk.zone), delta) for at, delta in past.changes]
+    owed = line.totals.outstanding_minor - sum(delta for _, delta in rows)
+    draws, balances = [], [(_since(desk, today) - timedelta(days=1), owed)]
+    for day, delta in rows:
         if day > today:
             break
         owed += delta
@@ -216,7 +198,7 @@ def history_of(
         balances=tuple(balances),
         enquiries=told[-1].enquiries if told else None,
         others=tuple((one.as_of, one.other_balances_minor) for one in told) if told else None,
-        forbidden=_forbidden(desk, db, line.id, today),
+        forbidden=_forbidden(desk, past, today),
     )
 
 
@@ -224,6 +206,11 @@ def _told(db: Connection, customer_id: str) -> list[BureauReport]:
     """Return what the bureau told of a customer, those that came in first before the others."""
     rows = people.rows_of(db, people.BUREAU_VIEWS, [customer_id])[customer_id]
     return [bureau_from(row).report for row in rows]
+
+
+def _since(desk: Desk, today: date) -> date:
+    """Return the first local day that a review looks at."""
+    return today - timedelta(days=_reach(desk.rules.line) + 1)
 
 
 def _reach(policy: LinePolicy) -> int:
@@ -237,47 +224,39 @@ def _reach(policy: LinePolicy) -> int:
     return max([*spans, idle, 31])
 
 
-def _forbidden(desk: Desk, db: Connection, line_id: str, today: date) -> tuple[date, ...]:
+def _forbidden(desk: Desk, past: Past, today: date) -> tuple[date, ...]:
     """Return the days of forbidden draws since a person last looked: that is what a release is."""
     days: list[date] = []
-    for purpose, at in db.execute(_FREEZES, {"p_line": line_id}):
+    for purpose, at in past.looked:
         days = [] if purpose == RELEASE else [*days, local_day(at, desk.zone)]
     return tuple(day for day in days if day <= today)
 
 
-def _drawn(desk: Desk, db: Connection, line_id: str, today: date) -> list[list[_Part]]:
-    """Return the instalments of the drawdowns that are open or were repaid lately."""
-    since = {"p_line": line_id, "p_since": (today - HORIZON).isoformat()}
-    paid: dict[str, list[tuple[date, int]]] = {}
-    for drawdown_id, day, amount in db.execute(_PAID, since):
-        paid.setdefault(drawdown_id, []).append((date.fromisoformat(day), int(amount)))
-    rows = db.execute(_OPEN, {"p_line": line_id}).all()
-    closed = sorted(paid.keys() - {row.id for row in rows})
-    if closed:
-        rows = [*rows, *db.execute(_OF_IDS, {"p_ids": closed})]
+def _parts_of(
+    desk: Desk, db: Connection, line_id: str, today: date, drawn: Sequence[Drawn] | None
+) -> list[_Part]:
+    """Return the instalments of a line's drawdowns that are open or were repaid lately."""
+    if drawn is None:
+        drawn = drawn_for(db, [line_id], today)[line_id]
     return [
-        _parts(row.amount_minor, row.open_minor, row.terms, paid.get(row.id, []), today)
-        for row in rows
-        if local_day(row.drawn_at, desk.zone) <= today
+        part
+        for one in drawn
+        if local_day(one.drawn_at, desk.zone) <= today
+        for part in _parts(one, today)
     ]
 
 
-def _parts(
-    amount: int,
-    owed: int,
-    terms: Mapping[str, Any],
-    paid: Sequence[tuple[date, int]],
-    today: date,
-) -> list[_Part]:
+def _parts(drawn: Drawn, today: date) -> list[_Part]:
     """Return the instalments of one drawdown: what comes in pays the oldest first."""
-    total = amount - owed - sum(part for _, part in paid)  # repaid before the horizon
+    repaid = drawn.amount_minor - drawn.open_minor
+    total = repaid - sum(part for _, part in drawn.paid)  # before the horizon
     steps = [(date.min, total)]
-    for day, part in paid:
+    for day, part in drawn.paid:
         if day <= today:
             total += part
             steps.append((day, total))
     result, needed = [], 0
-    for one in terms.get("schedule", ()):
+    for one in drawn.terms.get("schedule", ()):
         before, needed = needed, needed + one["principal_minor"]
         reached = next((day for day, sum_paid in steps if sum_paid >= needed), None)
         unpaid = min(one["principal_minor"], max(0, needed - max(total, before)))

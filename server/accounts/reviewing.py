@@ -8,8 +8,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from server.accounts.deciding import CAPPED, RAISING, Ask, Grounds
+from server.accounts.deciding import CAPPED, RAISING
 from server.accounts.desk import Desk
+from server.accounts.grounds import Ask, Grounds
 from server.accounts.keeping import (
     Decided,
     check_clock,
@@ -20,7 +21,7 @@ from server.accounts.keeping import (
     room_of,
 )
 from server.accounts.standing import NO_RELEASE, Standing, arrears_of, look_at
-from server.limits.line import Line, State
+from server.limits.line import OPEN, Line
 from server.limits.line_events import line_from_mapping
 from server.limits.triggers import Facts
 from server.store import approvals
@@ -44,9 +45,6 @@ ASKED: Final = (
 )
 """Purposes that callers may ask for; who may ask for which is the web's to say."""
 _AMOUNTS: Final = frozenset({"self_lower", "temporary", "override"})
-_OPEN: Final = frozenset(
-    {State.ACTIVE, State.OBSERVATION, State.REDUCED, State.RESTORING, State.FROZEN}
-)
 
 
 def decide_line(
@@ -134,7 +132,7 @@ def tell_consent(
     for one in lines_of(db, customer_id):
         stored = get_line(db, one.id, lock=True)
         line = line_from_mapping(stored.domain)
-        if line.state in _OPEN and (line.consent_withdrawn_on is not None) == stands:
+        if line.state in OPEN and (line.consent_withdrawn_on is not None) == stands:
             ask = Ask(purpose, desk.today(now), stored.product, "customer")
             found.append(_decide(desk, db, stored, ask, {"by": "customer"}, now))
     return found
@@ -152,7 +150,7 @@ def tell_help(desk: Desk, db: Connection, customer_id: str, now: datetime, by: s
     for one in lines_of(db, customer_id):
         stored = get_line(db, one.id, lock=True)
         line = line_from_mapping(stored.domain)
-        if line.state in _OPEN:
+        if line.state in OPEN:
             facts = replace(arrears_of(desk, db, stored, day), forborne_on=day)
             ask = Ask("forborne", day, stored.product, initiator_of(by))
             _decide(desk, db, stored, ask, {"by": by}, now, Grounds(facts))

@@ -8,8 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from server.accounts.desk import RuleText, rule_texts, rulebook_of
-from server.accounts.policies import embedded_pack, jurisdiction_of
+from server.accounts.rule_packs import embedded_pack, jurisdiction_of
+from server.accounts.rules import RuleText, rule_texts, rulebook_of
 from server.limits.compliance import findings_on
 from server.limits.line_policy import LinePolicy
 from server.limits.pack import Pack

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from server.accounts.deciding import Rules
+from server.accounts.grounds import Rules
 from server.limits.actions import ActionSet, parse_actions
 from server.limits.budget import BudgetRules, parse_budget_rules
 from server.limits.catalogue import check_purposes, parse_catalogue
@@ -199,7 +199,7 @@ def deciding_rules(sources: Mapping[str, RuleText]) -> DecidingRules:
     check_together(policy, pack, list(policy.grades))
     check_with_limits(line, policy)
     check_purposes(catalogue, pack, policy.effective_from)
-    if "overlays" in sources:  # the one source of downturns (decision 24)
+    if "overlays" in sources:  # the one source of downturns (decision 22)
         overlays = parse_overlays(*at("overlays"))
         line = replace(line, overlays=(*line.overlays, *downturns(policy, overlays)))
         policy = with_overlays(policy, overlays)

@@ -16,6 +16,7 @@ from pathlib import Path
 from server.feeds import Feeds
 from server.limits.caps import Inputs
 from server.limits.decide import Decision, decide
+from server.limits.line_reasons import NOT_ALLOWED
 from server.limits.pack import Pack, parse_pack
 from server.limits.policy import Policy, check_together, parse_policy
 from server.limits.snapshot import Scorer, Share, Snapshot
@@ -30,7 +31,6 @@ from shared.errors import ConfideError, EnvironmentFault, NotFound, ReleaseRefus
 from shared.release import Manifest, check_dates
 
 HOME = "limits"
-NOT_ALLOWED = "no consent"
 
 Clock = Callable[[], str]
 
@@ -223,6 +223,7 @@ class LimitService:
         current_minor: int | None = None,
         drawn_minor: int = 0,
         own_minor: int | None = None,
+        allowed: Collection[str] | None = None,
     ) -> tuple[Scored, Decision]:
         """Return a customer's score and limit.
 
@@ -235,13 +236,15 @@ class LimitService:
             What is owed on it.
         own_minor : int, optional
             The customer's own cap.
+        allowed : collection of str, optional
+            See `score`.
 
         Raises
         ------
         ConfideError
             See `score` and `server.limits.decide.decide`.
         """
-        scored = self.score(pseudonym)
+        scored = self.score(pseudonym, allowed=allowed)
         inputs = Inputs(
             day=date.fromisoformat(scored.now[:10]),
             current_minor=current_minor,

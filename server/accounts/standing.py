@@ -6,7 +6,7 @@ cut for it (invariant I13).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,10 +14,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from server.accounts.deciding import Grounds, Rules
 from server.accounts.desk import Desk, text_of
-from server.accounts.dossier import CREDIT, GRANTED, Dossier, dossiers
-from server.accounts.partners import budget_used, scale_of
+from server.accounts.dossier import CREDIT, DECLARED, GRANTED, Dossier, dossiers
+from server.accounts.files import Files, files_for, may_be_late
+from server.accounts.grounds import Grounds, Rules
+from server.accounts.partners import budget_used, scales_of
 from server.accounts.repaying import days_past_due, history_of
 from server.accounts.scores import Scored
 from server.limits.caps import Inputs
@@ -25,9 +26,10 @@ from server.limits.decide import Decision, decide
 from server.limits.delinquency import add_months
 from server.limits.evidence import Means, assess
 from server.limits.history import measures
-from server.limits.line import BLANK, Delinquency, Line
+from server.limits.line import BLANK, Line
 from server.limits.line_events import line_from_mapping
 from server.limits.line_policy import LinePolicy
+from server.limits.line_reasons import NOT_ALLOWED
 from server.limits.policy import Policy
 from server.limits.snapshot import Rating, Snapshot
 from server.limits.target import Target, target_of
@@ -43,6 +45,7 @@ BUREAU: Final = "bureau"
 NO_RELEASE: Final = "none"
 """What stands for the model where a decision was made without a score."""
 _MICRO: Final = Decimal("0.000001")
+_ONE: Final = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Standing:
 
 
 def look_at(
-    desk: Desk, db: Connection, stored: StoredLine, now: datetime, dossier: Dossier | None = None
+    desk: Desk, db: Connection, stored: StoredLine, now: datetime, files: Files | None = None
 ) -> Standing:
     """Return a line as a decision today would see it.
 
@@ -119,13 +122,16 @@ def look_at(
     db : Connection
     stored : StoredLine
     now : datetime
-    dossier : Dossier, optional
-        Of the customer, if it was read before.
+    files : Files, optional
+        Of the line, if they were read before, with those of others.
     """
+    day = desk.today(now)
+    files = files or files_for(desk, db, [stored], day)
+    facts = facts_of(desk, db, stored, day, files)
+    scales = files.scales[stored.budget_id]
+    dossier = files.dossiers[stored.customer_id]
     line = line_from_mapping(stored.domain)
-    known = dossier or dossiers(db, [stored.customer_id])[stored.customer_id]
-    facts = facts_of(desk, db, stored, desk.today(now), known)
-    return _standing(desk, db, stored.customer_id, stored, line, known, facts, now)
+    return _standing(desk, stored.customer_id, stored, line, dossier, facts, scales, now)
 
 
 def look_at_newcomer(
@@ -139,18 +145,19 @@ def look_at_newcomer(
         If there is no such product.
     """
     known = dossiers(db, [customer_id])[customer_id]
-    day = desk.today(now)
+    day, budget = desk.today(now), budget_id(db)
     facts = Facts(
         consent=known.consent(CREDIT, day) is not None,
         dispute=known.disputed(),
         forborne_on=forborne_on(desk, known, day),
-        budget_used=budget_used(db, budget_id(db)),
+        budget_used=budget_used(db, budget),
     )
     blank = replace(BLANK, product=product)
-    return _standing(desk, db, customer_id, None, blank, known, facts, now)
+    scales = scales_of(db, budget)
+    return _standing(desk, customer_id, None, blank, known, facts, scales, now)
 
 
-def facts_of(desk: Desk, db: Connection, stored: StoredLine, day: date, dossier: Dossier) -> Facts:
+def facts_of(desk: Desk, db: Connection, stored: StoredLine, day: date, files: Files) -> Facts:
     """Return the facts of a line without its score.
 
     Parameters
@@ -159,13 +166,15 @@ def facts_of(desk: Desk, db: Connection, stored: StoredLine, day: date, dossier:
     db : Connection
     stored : StoredLine
     day : date
-    dossier : Dossier
+    files : Files
     """
-    history = history_of(desk, db, stored, day, told=[one.report for one in dossier.bureau])
+    dossier, past = files.dossiers[stored.customer_id], files.pasts[stored.id]
+    told = [one.report for one in dossier.bureau]
+    history = history_of(desk, db, stored, day, told, past)
     means = _means(desk, dossier, day)
     if means.stale_bureau:
         history = replace(history, enquiries=None, others=None)
-    late, clear = _overdue(desk, db, stored, day)
+    late, clear = _overdue(desk, db, stored, day, files)
     policy = desk.rules.line_policy(stored.product)
     return Facts(
         outstanding_minor=stored.totals.outstanding_minor,
@@ -176,14 +185,16 @@ def facts_of(desk: Desk, db: Connection, stored: StoredLine, day: date, dossier:
         consent=dossier.consent(CREDIT, day) is not None,
         dispute=dossier.disputed(),
         forborne_on=forborne_on(desk, dossier, day),
-        budget_used=budget_used(db, stored.budget_id),
+        budget_used=files.used[stored.budget_id],
         last_draw_on=history.draws[-1][0] if history.draws else None,
     )
 
 
-def arrears_of(desk: Desk, db: Connection, stored: StoredLine, day: date) -> Facts:
+def arrears_of(
+    desk: Desk, db: Connection, stored: StoredLine, day: date, files: Files | None = None
+) -> Facts:
     """Return what the daily ageing of a line looks at, and nothing more."""
-    late, clear = _overdue(desk, db, stored, day)
+    late, clear = _overdue(desk, db, stored, day, files)
     return Facts(
         outstanding_minor=stored.totals.outstanding_minor,
         held_minor=stored.totals.held_minor,
@@ -192,12 +203,14 @@ def arrears_of(desk: Desk, db: Connection, stored: StoredLine, day: date) -> Fac
     )
 
 
-def _overdue(desk: Desk, db: Connection, stored: StoredLine, day: date) -> tuple[int, date | None]:
+def _overdue(
+    desk: Desk, db: Connection, stored: StoredLine, day: date, files: Files | None
+) -> tuple[int, date | None]:
     """Return days past due, and since when nothing is; who owes and owed nothing is not asked."""
-    before = line_from_mapping(stored.domain).delinquency
-    if not stored.totals.outstanding_minor and before == Delinquency():
+    if not may_be_late(stored):
         return 0, None
-    return days_past_due(desk, db, stored.id, day)
+    drawn = None if files is None else files.drawn[stored.id]
+    return days_past_due(desk, db, stored.id, day, drawn)
 
 
 def forborne_on(desk: Desk, dossier: Dossier, day: date) -> date | None:
@@ -222,18 +235,19 @@ def budget_id(db: Connection) -> str | None:
 
 def _standing(
     desk: Desk,
-    db: Connection,
     customer_id: str,
     stored: StoredLine | None,
     line: Line,
     dossier: Dossier,
     facts: Facts,
+    scales: Mapping[tuple[str, str], Decimal],
     now: datetime,
 ) -> Standing:
     day, rules = desk.today(now), desk.rules.of(line.product)
     allowed = dossier.holders(CREDIT, day)
     scored, refusal, snapshot = _scored(desk, rules.policy, customer_id, now, allowed)
-    means = _means(desk, dossier, day)
+    # Who asks for a proven income takes nobody's own word: it has no upper end.
+    means = _means(desk, dossier, day, own_word=not rules.product.income_minor)
     if means.stale_bureau and dossier.report(day) is not None:
         snapshot = replace(snapshot, missing={**snapshot.missing, BUREAU: STALE})
     if not snapshot.missing:
@@ -245,8 +259,7 @@ def _standing(
         drawn_minor=facts.outstanding_minor,
     )
     inputs = means.into(base)
-    budget = budget_id(db) if stored is None else stored.budget_id
-    scale = scale_of(db, budget, line.product, snapshot.rating.grade)
+    scale = scales.get((line.product, snapshot.rating.grade), _ONE)
     caps = decide(rules.policy, rules.pack, snapshot, inputs)
     return Standing(
         day=day,
@@ -266,10 +279,10 @@ def _standing(
     )
 
 
-def _means(desk: Desk, dossier: Dossier, day: date) -> Means:
+def _means(desk: Desk, dossier: Dossier, day: date, *, own_word: bool = True) -> Means:
     told = dossier.report(day)
     view = None if told is None else told.view(desk.rules.pack, day)
-    proofs = [one.proof for one in dossier.evidence]
+    proofs = [one.proof for one in dossier.evidence if own_word or one.proof.source != DECLARED]
     known = [one for one in proofs if _has_haircut(desk, one.kind, one.source)]
     return assess(known, view, desk.rules.evidence, day)
 
@@ -285,7 +298,7 @@ def _scored(
     """Return a customer's score; where none can be had, why, and a snapshot that knows nothing."""
     holders = desk.scores.federation.holders
     if not allowed:
-        return None, None, _nothing_known(policy, dict.fromkeys(holders, "no consent"))
+        return None, None, _nothing_known(policy, dict.fromkeys(holders, NOT_ALLOWED))
     try:
         scored = desk.scores.score(customer_id, now=text_of(now), allowed=allowed)
     except ReleaseRefused as error:

@@ -16,8 +16,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from server.accounts import policies
-from server.accounts.deciding import Rules
 from server.accounts.desk import DecidingRules, Desk, RuleText, deciding_rules
+from server.accounts.grounds import Rules
 from server.accounts.recording import LineDecision
 from server.accounts.standing import NO_RELEASE, Standing
 from server.limits.advice import advice_view, advise
@@ -151,7 +151,10 @@ def reasons_then(record: LineDecision, told: Told) -> tuple[Reason, ...]:
     if moved or told.target is None or before.version == 0 or after.version == 0:
         return principal(own)
     kept = standing(after, told.facts, told.target, told.rules.line, told.day).reasons
-    fresh = [one for one in own if one.code not in {reason.code for reason in kept}]
+    known = {reason.code for reason in kept}
+    if known & {"P-CONSENT", "P-HOLDERS"}:  # then it is said whose choice the silence is
+        known.add("H-MISSING")
+    fresh = [one for one in own if one.code not in known]
     return principal([*kept, *fresh])
 
 
@@ -180,10 +183,17 @@ def headline_and_reasons(
         limit_minor=line.effective_limit_minor,
         before_minor=None if before is None else before.effective_limit_minor,
         target_minor=line.approved_limit_minor,
-        frozen=line.state is State.FROZEN,
+        frozen=line.state is State.FROZEN or not _consents(told),
+        closing=line.state in {State.CLOSING, State.CLOSED},
         multiplier=multiplier if multiplier is not None and Decimal(multiplier) < 1 else None,
-        baseline=_baseline(desk, told.model),
+        baseline=baseline_of(desk, told.model),
     )
+
+
+def _consents(told: Told) -> bool:
+    """Return whether a consent stands; a line that was never opened is about no consent."""
+    line = told.line
+    return line.version == 0 or (told.facts.consent and line.consent_withdrawn_on is None)
 
 
 def spoken(explained: Explanation, reasons: Sequence[Reason]) -> dict[str, Any]:
@@ -217,7 +227,14 @@ def advice_of(desk: Desk, told: Told, texts: Texts) -> dict[str, Any]:
     found = advise(
         told.reviews, desk.rules.actions, holders=sorted(snapshot.points), card_codes=codes
     )
-    view = advice_view(found, told.rules.line.rules.values(), texts, told.money)
+    idle = told.rules.line.inactivity
+    view = advice_view(
+        found,
+        told.rules.line.rules.values(),
+        texts,
+        told.money,
+        idle_days=None if idle is None else idle.after_days,
+    )
     if not found.activity_counts:
         does_not_help.insert(0, texts.say("help.activity"))
     told_apart = {texts.say("advice.no_agent"), texts.say("advice.no_activity")}
@@ -250,7 +267,8 @@ def score_of(desk: Desk, told: Told) -> dict[str, Any] | None:
     }
 
 
-def _baseline(desk: Desk, model: str) -> str:
+def baseline_of(desk: Desk, model: str) -> str:
+    """Return what points are measured below, by the card that gave them."""
     release = desk.scores.feeds.shelf.release
     return "mean" if release is None or release.name != model else release.card.baseline.kind
 

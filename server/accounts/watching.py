@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts.desk import Desk
-from server.accounts.dossier import Case, case_from
+from server.accounts.dossier import Case
 from server.accounts.kept import Kept, Span, counted, kept
+from server.accounts.operating import _cases, operations
 from server.accounts.outcomes import inclusion, restorations
 from server.accounts.recording import read_record
 from server.limits.decide import decide
@@ -30,8 +31,7 @@ from server.monitor.complaints import Complaint, complaint_summary
 from server.monitor.drift import Stability
 from server.monitor.months import Scored, months, told_cells
 from server.monitor.overrides import Override, override_summary
-from server.store.people import CASES
-from server.store.tables import DECISIONS, DRAWDOWNS, HOLDS, LINES, RECORDS, REPAYMENTS
+from server.store.tables import LINES, RECORDS
 from shared.errors import ConfideError
 
 _OBJECTIONS: Final = frozenset({"complaint", "appeal"})
@@ -197,50 +197,6 @@ def overrides(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str
     }
 
 
-def operations(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, Any]:
-    """Count what there is and what was done.
-
-    Parameters
-    ----------
-    desk : Desk
-    db : Connection
-    span : Span
-    now : datetime
-    """
-    today = desk.today(now)
-    lines, open_lines = LINES.c, LINES.c.closed_at.is_(None)
-    states = sa.select(lines.state, sa.func.count()).group_by(lines.state)
-    sums = sa.select(
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(lines.limit_minor), 0),
-        sa.func.coalesce(sa.func.sum(lines.outstanding_minor), 0),
-        sa.func.coalesce(sa.func.sum(lines.held_minor), 0),
-    ).where(open_lines)
-    count, limits, owed, held = db.execute(sums).one()
-    cases = [one for one in _cases(db) if one.state == "open"]
-    return {
-        **span.to_mapping(),
-        "lines": {
-            "open": int(count),
-            "by_state": {state: int(n) for state, n in sorted(db.execute(states).all())},
-            "limits_minor": int(limits),
-            "outstanding_minor": int(owed),
-            "held_minor": int(held),
-        },
-        "decisions": counted(db, span),
-        "records_deleted": _deleted(db),
-        "holds": _by_state(db),
-        "draws": _moved(db, DRAWDOWNS.c.amount_minor, DRAWDOWNS.c.drawn_at, span),
-        "repayments": _moved(db, REPAYMENTS.c.amount_minor, REPAYMENTS.c.repaid_at, span),
-        "cases_open": {
-            "total": len(cases),
-            "late": sum(one.due_on < today for one in cases),
-            "by_kind": dict(sorted(Counter(one.kind for one in cases).items())),
-        },
-        "reviews_overdue": _overdue(db, today),
-    }
-
-
 def _stability(one: Stability) -> dict[str, Any]:
     """Return an index without its terms: with the first month's counts, they would give cells."""
     return {
@@ -285,11 +241,6 @@ def _bads(db: Connection, chains: Iterable[str], now: datetime) -> dict[str, boo
     return found
 
 
-def _cases(db: Connection) -> list[Case]:
-    rows = db.execute(sa.select(CASES).order_by(CASES.c.id)).mappings()
-    return [case_from(dict(row)) for row in rows]
-
-
 def _opened(desk: Desk, one: Case) -> date:
     return local_day(one.opened_at, desk.zone)
 
@@ -309,42 +260,6 @@ def _codes_of(db: Connection, ids: set[str]) -> dict[str, tuple[str, ...]]:
 def _reason_of(note: str) -> str:
     """Return the code that a note is; what a person wrote in words is not told here."""
     return note if _CODE.fullmatch(note) else "other"
-
-
-def _deleted(db: Connection) -> int:
-    """Return how many decisions have no record any more."""
-    without = sa.select(sa.func.count()).select_from(
-        DECISIONS.outerjoin(RECORDS, RECORDS.c.decision_id == DECISIONS.c.id)
-    )
-    return int(db.execute(without.where(RECORDS.c.decision_id.is_(None))).scalar_one())
-
-
-def _by_state(db: Connection) -> dict[str, int]:
-    query = sa.select(HOLDS.c.state, sa.func.count()).group_by(HOLDS.c.state)
-    return {state: int(n) for state, n in sorted(db.execute(query).all())}
-
-
-def _moved(db: Connection, amount: Any, at: Any, span: Span) -> Mapping[str, int]:
-    low, high = span.instants()
-    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(amount), 0))
-    count, total = db.execute(query.where(at >= low, at < high)).one()
-    return {"count": int(count), "amount_minor": int(total)}
-
-
-def _overdue(db: Connection, today: date) -> int:
-    """Return how many open lines have a review that should have been by now."""
-    columns, late, after = LINES.c, 0, ""
-    while True:
-        query = sa.select(columns.id, columns.domain).where(
-            columns.id > after, columns.closed_at.is_(None)
-        )
-        rows = db.execute(query.order_by(columns.id).limit(1000)).all()
-        for row in rows:
-            due = row.domain.get("next_review_on")
-            late += due is not None and due < today.isoformat()
-        if len(rows) < 1000:
-            return late
-        after = rows[-1].id
 
 
 __all__ = [

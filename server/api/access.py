@@ -99,8 +99,9 @@ class Door:
 
     def __post_init__(self) -> None:
         """Read the keys."""
-        keys = make_keys(self.key_file)
-        self._keys = (self._stamp(), keys)
+        make_keys(self.key_file)
+        # The stamp first: if another process was faster in between, the file is read again.
+        self._keys = (self._stamp(), read_keys(self.key_file))
 
     @property
     def keys(self) -> Keys:

@@ -83,6 +83,7 @@ def create_app(
         redoc_url=None,
     )
     throttle = Throttle(rates or load_rates(desk.home))
+    app.state.store_name = desk.store.name
     app.state.door = Door(desk.home / KEY_FILE, desk.store, desk.clock, throttle)
     if known_s is not None:
         app.state.door.known_s = known_s

@@ -106,7 +106,8 @@ def _store_findings(desk: Desk) -> list[str]:
         with desk.store.read() as db:
             db.execute(sa.text("SELECT 1"))
     except ConfideError as error:
-        return [f"store: {error}"]
+        # Anybody may ask: where the store is, and as whom it is asked, is not told.
+        return [f"store: {str(error).removeprefix(f'{desk.store.name}: ')}"]
     return []
 
 

@@ -147,7 +147,13 @@ async def _confide(request: Request, error: Exception) -> Problem:
     if isinstance(error, ConfigError | DataError):
         further["findings"] = list(error.findings)
     headers = _headers_of(error, status)
-    return Problem(status, error.code, error.message, headers=headers, **further)
+    return Problem(status, error.code, without_store(request, error), headers=headers, **further)
+
+
+def without_store(request: Request, error: ConfideError) -> str:
+    """Return what an error says; where the store is, and as whom it is asked, is no caller's."""
+    name: str = getattr(request.app.state, "store_name", "")
+    return error.message.replace(name, "the store") if name else error.message
 
 
 def _status_of(request: Request, error: ConfideError) -> int:

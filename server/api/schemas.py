@@ -13,7 +13,7 @@ _HOLDERS: Any = [
 _SCORE_REASON: Any = {
     "code": "S-UTILISATION",
     "family": "score",
-    "text": "Your utilisation, as bank knows it, is 14 points below average.",
+    "text": "For utilisation, as the bank knows it, you have 14 points less than average.",
     "not_about_you": False,
     "amount_minor": None,
     "points_lost": 14,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.config import SECTIONS
-from shared.errors import ConfigError
+from shared.errors import ConfigError, UsageError
 
 SCHEMA_VERSION = 1
 DEFAULT_FEDERATION = Path("federation.toml")
@@ -28,6 +30,9 @@ FederationOption = Annotated[
     Path, typer.Option("--federation", "-f", help="The federation file.", show_default=True)
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the result on stdout.")]
+PolicyOption = Annotated[
+    Path | None, typer.Option("--policy", help="A limit policy; without one, the reference.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting for this run, such as scorecard.thresholds=12."),
@@ -96,3 +101,22 @@ def emit(data: Any) -> None:
     """Print a result as JSON."""
     envelope = {"schema_version": SCHEMA_VERSION, "status": "ok", "data": data}
     typer.echo(json.dumps(envelope, indent=2))
+
+
+def day_if(text: str) -> date | None:
+    """Return a day that was written; None where nothing was.
+
+    Raises
+    ------
+    UsageError
+        If it is no day.
+    """
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no day", hint="write it as 2026-01-31") from error
+
+
+def money(minor: int, digits: int, sign: str = "") -> str:
+    """Return an amount in whole units, with its minor ones behind the point."""
+    return f"{Decimal(minor).scaleb(-digits):{sign},.{digits}f}"

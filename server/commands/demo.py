@@ -2,8 +2,8 @@
 
 The demo owns every party of its world, so it does what each of them would do at home: it makes
 their data and keys, trains, promotes the signed release, starts the limit service with everybody's
-score feed, maps one customer of the payments platform to the pseudonym, and asks for the limit with
-a token for that customer.
+score feed, and maps one customer of the payments platform to the pseudonym. What that customer then
+does with a line, and asks about it, is in `demo_story`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from server import screen
-from server.accounts.scores import HOME
-from server.api.tokens import KEY_FILE, OFFLINE, Caller, Role, mint, read_keys
+from server import demo_screen, screen
+from server.accounts import proving
+from server.accounts.scores import HOME, load_policy
+from server.api.tokens import KEY_FILE, Role, read_keys
 from server.commands.common import Format, FormatOption, emit
+from server.commands.demo_story import Counter, live
 from server.commands.model import open_registry
 from server.commands.train import Engine, EngineOption, run_training
 from shared.edge.clock import utc_now
@@ -71,9 +72,9 @@ def demo(
             emit({"training": result, "service": url, "customer": customer})
         else:
             screen.table(result)
-            screen.customer(customer)
+            demo_screen.customer(customer, load_policy(None)[0].minor_digits)
         if stays:
-            screen.try_it(url, customer["pseudonym"], federation)
+            demo_screen.try_it(url, customer, federation)
             process.wait()
 
 
@@ -91,34 +92,46 @@ def _platforms_customers(federation: Path) -> list[dict[str, str]]:
 
 
 def _explained(url: str, customers: list[dict[str, str]], federation: Path) -> dict[str, Any]:
-    """Ask the service for the limit of one customer whom every holder knows.
-
-    Each is asked for as the customer: whoever reads the service's key can make such a token.
+    """Let one customer whom every holder knows open a line, use it, and ask why.
 
     Raises
     ------
     EnvironmentFault
-        If the service answers none of them.
+        If the service answers none of them, or refuses a step.
+    LogBroken
+        If its log does not prove what it decided.
     """
     import httpx  # noqa: PLC0415 - other commands need no client
 
-    found: dict[str, Any] | None = None
-    keys = read_keys(federation.parent / HOME / KEY_FILE)
+    home = federation.parent / HOME
+    keys, pin = read_keys(home / KEY_FILE), proving.log_key(home).fingerprint
     with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
-        for customer in customers:
-            name = customer["pseudonym"]
-            token = mint(keys, Caller(OFFLINE, Role.CUSTOMER, name), datetime.now(UTC))
-            bearer = {"Authorization": f"Bearer {token}"}
-            reply = client.get(f"/v1/customers/{name}/limit", headers=bearer)
-            if reply.status_code == httpx.codes.NOT_FOUND:
-                continue
-            reply.raise_for_status()
-            limit = reply.json()
-            if limit["score"]["missing"]:
-                continue
-            found = found or {**customer, "limit": limit}
-            if limit["score"]["grade"] in _PLAIN_GRADES:
-                return {**customer, "limit": limit}
+        counters = [
+            (customer, Counter(client, keys, customer["pseudonym"])) for customer in customers
+        ]
+        found = _chosen(counters)
+        counter = Counter(client, keys, found["pseudonym"])
+        return {**found, "line": live(counter, found["limit"], pin)}
+
+
+def _chosen(counters: list[tuple[dict[str, str], Counter]]) -> dict[str, Any]:
+    """Return a customer whom all holders know, with a limit that has something to explain.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the service knows none.
+    """
+    found: dict[str, Any] | None = None
+    for customer, counter in counters:
+        reply = counter.get(Role.CUSTOMER, f"/v1/customers/{customer['pseudonym']}/limit")
+        if not reply.is_success or reply.json()["score"]["missing"]:
+            continue
+        limit = reply.json()
+        if limit["score"]["grade"] in _PLAIN_GRADES:
+            return {**customer, "limit": limit}
+        if found is None or limit["limit_minor"] > found["limit"]["limit_minor"]:
+            found = {**customer, "limit": limit}
     if found is None:
         raise EnvironmentFault("the limit service knows none of the platform's customers")
     return found

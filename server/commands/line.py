@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Connection
 
-from server.accounts.answering import why as answer_why
 from server.accounts.desk import Desk
 from server.accounts.keeping import Decided
 from server.accounts.lineview import line_view
@@ -23,14 +20,15 @@ from server.commands.common import (
     FederationOption,
     Format,
     FormatOption,
+    PolicyOption,
     StoreOption,
     WhyOption,
+    day_if,
     emit,
+    money,
     person,
 )
 from server.commands.desks import opened_desk
-from server.commands.score import PolicyOption
-from server.limits.explain import LANGUAGES
 from server.store.lines import StoredLine, lines_of, page_of_lines
 from shared.errors import UsageError
 
@@ -62,8 +60,8 @@ def list_lines(
     for one in rows:
         typer.echo(
             f"{one.id}  {one.product:<20} {one.state:<12} "
-            f"limit {_money(one.totals.limit_minor, digits):>12}  "
-            f"owed {_money(one.totals.outstanding_minor, digits):>12}  v{one.version}"
+            f"limit {money(one.totals.limit_minor, digits):>12}  "
+            f"owed {money(one.totals.outstanding_minor, digits):>12}  v{one.version}"
         )
     if not rows:
         typer.echo("no line")
@@ -88,36 +86,6 @@ def show(
         emit(view)
     else:
         _print_line(view, digits)
-
-
-@line.command()
-def why(
-    line_id: IdArgument,
-    language: Annotated[str, typer.Option(help=f"One of {', '.join(LANGUAGES)}.")] = "en",
-    federation: FederationOption = DEFAULT_FEDERATION,
-    store: StoreOption = "",
-    policy: PolicyOption = None,
-    form: FormatOption = Format.TEXT,
-) -> None:
-    """Say why a limit is not higher, why it is not back, and what would help."""
-    with opened_desk(federation, store, policy) as desk, desk.store.read() as db:
-        now = desk.clock()
-        desk.follow(db, now)
-        told = answer_why(desk, db, line_id, language, now)
-    if form is Format.JSON:
-        emit(told)
-        return
-    typer.echo(told["headline"])
-    for one in told["reasons"]:
-        note = " (not about you)" if one["not_about_you"] else ""
-        typer.echo(f"  {one['code']:<18} {one['text']}{note}")
-    way = told["why_not_back"]["restoration"]
-    if way is not None:
-        typer.echo(" ".join(way["text"]))
-        for step in way["steps"]:
-            typer.echo(f"  {step['text']}")
-    for one in told["advice"]:
-        typer.echo(f"  {one['code']:<18} {one['action']} {one['result']}")
 
 
 @line.command("open")
@@ -199,7 +167,7 @@ def temporary(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Add an amount for an emergency that falls away by itself."""
-    more = {"limit_minor": amount_minor, "until": _day(until)}
+    more = {"limit_minor": amount_minor, "until": day_if(until)}
     _decide(federation, store, policy, form, line_id, "temporary", by, _said(reason), more)
 
 
@@ -269,13 +237,6 @@ def _said(reason: str) -> str:
     return reason
 
 
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no day", hint="write it as 2026-01-31") from error
-
-
 def _tell(done: Decided, form: Format, digits: int) -> None:
     if form is Format.JSON:
         from server.api.shapes.decisions import LimitDecision  # noqa: PLC0415 - as in `show`
@@ -284,7 +245,7 @@ def _tell(done: Decided, form: Format, digits: int) -> None:
         return
     kept, found = done.decision, done.line
     where = f"{found.id} is {found.state}" if found else "no line is opened"
-    old, new = (_money(one, digits) for one in (done.old_minor, done.new_minor))
+    old, new = (money(one, digits) for one in (done.old_minor, done.new_minor))
     moved = f"limit stays {new}" if old == new else f"limit {old} becomes {new}"
     typer.echo(f"{kept.purpose}: {where}, {moved} (decision {kept.id})")
     for reason in done.reasons:
@@ -295,22 +256,22 @@ def _tell(done: Decided, form: Format, digits: int) -> None:
 def _print_line(view: Mapping[str, Any], digits: int) -> None:
     typer.echo(
         f"{view['line_id']}  {view['product']}, {view['state']}, version {view['version']}\n"
-        f"limit {_money(view['effective_limit_minor'], digits)} of "
-        f"{_money(view['approved_limit_minor'], digits)} agreed, "
-        f"available {_money(view['available_minor'], digits)} {view['currency']}"
+        f"limit {money(view['effective_limit_minor'], digits)} of "
+        f"{money(view['approved_limit_minor'], digits)} agreed, "
+        f"available {money(view['available_minor'], digits)} {view['currency']}"
     )
     for term in view["waterfall"]:
         mark = "<- binds" if term["binds"] else ""
-        typer.echo(f"  {term['name']:<18} {_money(term['amount_minor'], digits):>14}  {mark}")
+        typer.echo(f"  {term['name']:<18} {money(term['amount_minor'], digits):>14}  {mark}")
     if view["next_due"]:
         due = view["next_due"]
-        typer.echo(f"due {due['due_on']}: {_money(due['amount_minor'], digits)}")
+        typer.echo(f"due {due['due_on']}: {money(due['amount_minor'], digits)}")
     if view["days_past_due"]:
         typer.echo(f"{view['days_past_due']} days past due")
     for one in view["observation"]:
         typer.echo(f"{one['rule']}: {one['progress']} clean, not before {one['earliest_exit']}")
     for one in view["lender_disclosure"]:
-        typer.echo(f"lent by {one['partner_id']}: {_money(one['open_minor'], digits)}")
+        typer.echo(f"lent by {one['partner_id']}: {money(one['open_minor'], digits)}")
     typer.echo(f"next review {view['next_review_on'] or 'none'}")
 
 
@@ -318,7 +279,3 @@ def _row(one: StoredLine) -> dict[str, Any]:
     from server.api.shapes.lines import LineRow  # noqa: PLC0415 - as in `show`
 
     return LineRow.of(one).model_dump(mode="json")
-
-
-def _money(minor: int, digits: int) -> str:
-    return f"{Decimal(minor).scaleb(-digits):,.{digits}f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,25 +15,20 @@ from server.commands.common import (
     FederationOption,
     Format,
     FormatOption,
+    PolicyOption,
     StoreOption,
     WhyOption,
+    day_if,
     emit,
     person,
 )
 from server.commands.rule_store import RuleStore, open_rules
-from server.commands.score import PolicyOption
 from server.store import approvals
 from server.store.approvals import Approval
 from shared.edge.files import read_text
-from shared.errors import NotFound, UsageError
+from shared.errors import NotFound
 
 IdArgument = Annotated[str, typer.Argument(help="Id of a proposal; `confide policy show`.")]
-
-
-def add_acts(policy: typer.Typer) -> None:
-    """Add the commands to their group."""
-    for command in (activate, approve, reject, pause, resume):
-        policy.command()(command)
 
 
 def activate(
@@ -55,7 +49,7 @@ def activate(
     """Propose that rule files come into force; another person approves them."""
     named = [(read_text(path), path.name) for path in files]
     with open_rules(federation, store, policy) as opened:
-        change = Change(named, _day(since), person(by), reason)
+        change = Change(named, day_if(since), person(by), reason)
         with opened.store.write() as db:
             asked = activating.propose(db, change, opened.terms, opened.now)
     if form is Format.JSON:
@@ -172,10 +166,3 @@ def _known(found: Approval) -> None:
         raise NotFound(
             "there is no proposal of rules of that id", hint=f"that one is of kind {found.kind}"
         )
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no day", hint="write it as 2026-01-31") from error

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import date
 from typing import Annotated
 
 import typer
 
-from server.accounts.nightly import PAGE, Night, review_due
+from server.accounts.nightly import PAGE, review_due
+from server.accounts.nights import Night
 from server.commands.common import (
     DEFAULT_FEDERATION,
     FederationOption,
     Format,
     FormatOption,
+    PolicyOption,
     StoreOption,
+    day_if,
     emit,
 )
 from server.commands.desks import opened_desk
-from server.commands.score import PolicyOption
 from server.store import people
 from server.store.lease import lease
-from shared.errors import UsageError
 
 review = typer.Typer(no_args_is_help=True, help="Reviews of all lines that are due.")
 _JOB = "nightly-review"
@@ -41,7 +41,7 @@ def run_reviews(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Age every line and review those that are due, once a night however often it is started."""
-    guard = _day(day)
+    guard = day_if(day)
     with opened_desk(federation, store, policy) as desk, lease(desk.store, _JOB):
         today = desk.today(desk.clock())
         with desk.store.read() as db:
@@ -77,10 +77,3 @@ def _print(night: Night, *, over: bool) -> None:
     typer.echo("  " + ", ".join(f"{night.counts[name]} {name}" for name in _TOLD))
     for line_id, code in night.failures:
         typer.echo(f"  {line_id} failed: {code}", err=True)
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no day", hint="write it as 2026-01-31") from error

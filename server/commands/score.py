@@ -15,14 +15,12 @@ from server.commands.common import (
     FederationOption,
     Format,
     FormatOption,
+    PolicyOption,
     emit,
 )
 from server.coordinator import load_federation
 from shared.errors import EnvironmentFault, UsageError
 
-PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", help="A limit policy; without one, the reference.")
-]
 FeedsOption = Annotated[
     list[Path] | None, typer.Option("--feeds", help="A party's score feed; may be repeated.")
 ]

@@ -20,11 +20,12 @@ from server.commands.common import (
     FederationOption,
     Format,
     FormatOption,
+    PolicyOption,
     StoreOption,
     emit,
     store_url,
 )
-from server.commands.score import FeedsOption, PolicyOption, take_feeds
+from server.commands.score import FeedsOption, take_feeds
 from server.listening import listen
 from server.supervisor import Supervisor
 from server.worker import Task, run

@@ -228,11 +228,12 @@ def to_avoid(rules: Iterable[Rule], texts: Texts) -> tuple[str, ...]:
     """
     told = [texts.say("avoid.B08")]
     for rule in rules:
-        if rule.enter and f"avoid.{rule.code}" in texts.sentences:
-            first = rule.enter[0]
-            share = first.metric in SHARES
-            enter = texts.percent(first.threshold) if share else _plain(first.threshold)
-            told.append(texts.say(f"avoid.{rule.code}", enter=enter, days=first.days))
+        if f"avoid.{rule.code}" not in texts.sentences:
+            continue
+        for one in rule.enter:  # each of them is enough
+            share = one.metric in SHARES
+            enter = texts.percent(one.threshold) if share else _plain(one.threshold)
+            told.append(texts.say(f"avoid.{rule.code}", enter=enter, days=one.days))
     return tuple(told)
 
 
@@ -241,7 +242,12 @@ def _plain(number: Decimal) -> str:
 
 
 def advice_view(
-    advised: Advised, rules: Iterable[Rule], texts: Texts, money: Money
+    advised: Advised,
+    rules: Iterable[Rule],
+    texts: Texts,
+    money: Money,
+    *,
+    idle_days: int | None = None,
 ) -> dict[str, Any]:
     """Return advice with its sentences.
 
@@ -252,8 +258,12 @@ def advice_view(
         The triggers in force, for what to avoid.
     texts : Texts
     money : Money
+    idle_days : int, optional
+        After so many days without use the policy in force takes a line back.
     """
-    say = texts.say
+    say, causes = texts.say, list(to_avoid(rules, texts))
+    if idle_days is not None:
+        causes.append(say("avoid.I-IDLE", days=idle_days))
     notes = [say("advice.no_agent")]
     if advised.activity_counts:
         notes.insert(0, say("advice.ADV-ACTIVE"))
@@ -266,7 +276,7 @@ def advice_view(
         notes.insert(0, say("advice.none"))
     return {
         "advice": [_one_view(advice, texts, money) for advice in advised.advice],
-        "avoid": say("advice.ADV-AVOID", causes=texts.listed(to_avoid(rules, texts))),
+        "avoid": say("advice.ADV-AVOID", causes=texts.listed(causes)),
         "notes": notes,
         "waits_for": list(advised.waits_for),
         "actions": advised.actions,

@@ -218,7 +218,7 @@ def _means(policy: Policy, presumed_minor: int, income: Income | None) -> tuple[
     """Return the income that counts, the obligations, and the uplift by assets.
 
     A proof says "at least so much", so it can only add to what is presumed of everybody in the
-    grade (invariant I10, decision 20). A statement of the *whole* income says "no more" as well:
+    grade (invariant I10, decision 18). A statement of the *whole* income says "no more" as well:
     then nothing is presumed.
     """
     if income is None:
@@ -233,7 +233,7 @@ def capacity_cap(
 ) -> int:
     """Return the debt that an income's free part and assets repay: its present value (domain T17).
 
-    Down to the minor unit, as every cap: the study prints T17 to the nearest (decision 21).
+    Down to the minor unit, as every cap: the study prints T17 to the nearest (decision 19).
     """
     spare = capacity.dti * monthly_minor - obligations_minor  # exact: 9 decimals, 15 digits
     above, below = spare.as_integer_ratio()

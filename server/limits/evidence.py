@@ -1,7 +1,7 @@
 """Evidence: who vouches for an income, for assets, or for a debt that is paid, and until when.
 
 A proof is a lower bound: it says "at least so much". Of several of one thing the best counts, they
-are never added up, and none takes anything away (invariant I10, decision 20).
+are never added up, and none takes anything away (invariant I10, decision 18).
 """
 
 from __future__ import annotations

@@ -50,6 +50,8 @@ MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
 """Every move there is; staying is none."""
 DRAWING: Final = frozenset({State.ACTIVE, State.OBSERVATION, State.REDUCED, State.RESTORING})
 """States in which money can be drawn."""
+OPEN: Final = DRAWING | {State.FROZEN}
+"""States of a line that was opened and is not being closed."""
 
 
 def check_move(before: State, after: State) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Any
 
 from server.limits.line import (
     BLANK,
     DRAWING,
+    OPEN,
     RANK,
     Cause,
     Delinquency,
@@ -26,10 +27,6 @@ from server.limits.line_reasons import because, curing
 from server.limits.reasons import Reason
 from server.limits.target import Target
 from shared.errors import Conflict, Refused, UsageError
-
-_OPEN: Final = frozenset(
-    {State.ACTIVE, State.OBSERVATION, State.REDUCED, State.RESTORING, State.FROZEN}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +398,7 @@ def _agreed(limit: int) -> dict[str, Any]:
 
 
 def _must_be_open(line: Line) -> None:
-    if line.state not in _OPEN:
+    if line.state not in OPEN:
         raise Conflict(f"the line is {line.state}", check="state")
 
 

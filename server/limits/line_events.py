@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date
 from functools import reduce
 from typing import Any, Final, Literal
@@ -18,6 +18,7 @@ from server.limits.line import (
     Window,
     check_move,
 )
+from server.limits.plain import names_of
 from server.limits.reasons import Reason
 from shared.errors import Conflict, DataError
 
@@ -67,8 +68,7 @@ class LineEvent:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        plain = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
-        plain["reasons"] = [_plain(asdict(reason)) for reason in self.reasons]
+        plain = {name: _plain(getattr(self, name)) for name in names_of(LineEvent)}
         plain["changes"] = {name: _plain(value) for name, value in self.changes.items()}
         return plain
 
@@ -156,7 +156,7 @@ class Journal:
 
 def line_to_mapping(line: Line) -> dict[str, Any]:
     """Return a line as plain values, ready for JSON."""
-    return {item.name: _plain(getattr(line, item.name)) for item in fields(line)}
+    return {name: _plain(getattr(line, name)) for name in names_of(Line)}
 
 
 def line_from_mapping(plain: Mapping[str, Any]) -> Line:
@@ -167,7 +167,7 @@ def line_from_mapping(plain: Mapping[str, Any]) -> Line:
     DataError
         If a field is missing, unknown or of another kind.
     """
-    names = [item.name for item in fields(Line)]
+    names = names_of(Line)
     wrong = sorted(set(names) ^ set(plain))
     if wrong:
         raise DataError("line", [f"{name}: is missing or unknown" for name in wrong])
@@ -182,7 +182,7 @@ def event_from_mapping(plain: Mapping[str, Any]) -> LineEvent:
     DataError
         If a field is missing, unknown or of another kind.
     """
-    names = [item.name for item in fields(LineEvent)]
+    names = names_of(LineEvent)
     wrong = sorted(set(names) ^ set(plain))
     if wrong or plain.get("initiator") not in INITIATORS:
         raise DataError(
@@ -210,16 +210,16 @@ def _reason(plain: Mapping[str, Any]) -> Reason:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, int | str):
+        return value.value if isinstance(value, State) else value
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, State):
-        return value.value
     if isinstance(value, tuple | list):
         return [_plain(one) for one in value]
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {name: _plain(getattr(value, name)) for name in names_of(value.__class__)}
     return value
 
 

@@ -35,6 +35,7 @@ LINE_CODES: Final[Mapping[str, Family]] = MappingProxyType(
         "C-PAUSE": "outside",
         "H-MISSING": "outside",
         "P-CONSENT": "policy",
+        "P-HOLDERS": "policy",
         "P-DISPUTE": "policy",
         "P-FRAUD": "policy",
         "P-AGREED": "policy",
@@ -49,6 +50,8 @@ LINE_CODES: Final[Mapping[str, Family]] = MappingProxyType(
 """Every code and its family. B02: a trigger went on, a step down. B03: at the floor. H01: clean
 reviews so far. H02: the cool-down runs. R01: out of observation. R02: a step up. R03: restored."""
 MOST_REASONS: Final = 4
+NOT_ALLOWED: Final = "no consent"
+"""Why a holder is silent that the customer does not let tell."""
 
 
 def because(code: str, **params: int | str) -> Reason:
@@ -77,6 +80,27 @@ def cooling(until: date) -> Reason:
 def silent(missing: Iterable[str]) -> Reason:
     """Return the reason that holders are missing."""
     return Reason("H-MISSING", "outside", holders=tuple(sorted(missing)))
+
+
+def unheard(missing: Mapping[str, str], *, consent: bool) -> list[Reason]:
+    """Return why holders are not heard: the customer's consent, then what is no choice of theirs.
+
+    A decision records that holders are silent; a customer is told whose choice that is.
+
+    Parameters
+    ----------
+    missing : mapping of str to str
+        Holders that are silent, and why.
+    consent : bool
+        Whether a consent to credit stands.
+    """
+    kept_out = sorted(name for name, why in missing.items() if why == NOT_ALLOWED)
+    found = [] if consent else [because("P-CONSENT")]
+    if consent and kept_out:
+        found.append(Reason("P-HOLDERS", "policy", holders=tuple(kept_out)))
+    if others := [name for name in missing if name not in kept_out]:
+        found.append(silent(others))
+    return found
 
 
 def first_of(reasons: Iterable[Reason]) -> tuple[Reason, ...]:

@@ -1,7 +1,7 @@
 """Overlays for the state of the economy: a multiplier, from and until a day, approved by two.
 
 An overlay can only lower limits below what the policy's own scenario says; it ends by itself. A
-file of overlays is the one source of downturns (decision 24): it is laid over the limit policy,
+file of overlays is the one source of downturns (decision 22): it is laid over the limit policy,
 which lowers what is decided, and the same days are told to the policy of a line's life, which then
 knows what the scenario is called and when it ends.
 """

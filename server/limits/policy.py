@@ -51,7 +51,7 @@ class GradeRow:
         Of the monthly income after its haircut.
     presumed_minor : int, optional
         Monthly income counted where no more is proven. None: the policy does not look at incomes,
-        and no income bounds a limit (decision 20).
+        and no income bounds a limit (decision 18).
     """
 
     name: str

@@ -15,7 +15,7 @@ from typing import Any, Final
 from server.limits.delinquency import advance, cured_on
 from server.limits.line import Line, State, Window
 from server.limits.line_policy import Condition, LinePolicy
-from server.limits.line_reasons import because, curing, silent
+from server.limits.line_reasons import because, curing, unheard
 from server.limits.reasons import Reason
 from server.limits.review import review_seen
 from server.limits.target import Target
@@ -303,10 +303,8 @@ def _window_need(window: Window, policy: LinePolicy, path: list[tuple[date, Line
 def _waits(line: Line, facts: Facts, target: Target, policy: LinePolicy) -> Iterator[Reason]:
     if line.frozen_for in {"fraud", "purpose"}:
         yield because("P-FRAUD" if line.frozen_for == "fraud" else "B10")
-    if target.missing:
-        yield silent(target.missing)
-    if not facts.consent or line.consent_withdrawn_on is not None:
-        yield because("P-CONSENT")
+    consents = facts.consent and line.consent_withdrawn_on is None
+    yield from unheard(target.missing, consent=consents)
     if facts.dispute:
         yield because("P-DISPUTE")
     if facts.budget_used >= policy.pause_at:

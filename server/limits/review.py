@@ -7,7 +7,7 @@ gives other limits. `server.limits.batch` takes the same steps for many lines at
 Reviews that come early (an alert, a new score) may lower, hold and freeze. Only a scheduled one
 counts towards an exit, raises or offers anything (invariant I20).
 
-Where the study can be read in two ways, `docs/decisions/0023-reading-of-reviews.md` argues the one
+Where the study can be read in two ways, `docs/decisions/0021-reading-of-reviews.md` argues the one
 that is built: a step down after a cut in the same review is not taken on top but where it would go
 lower (else the riskier of two lines could fare better), and a cut of what the caps allow starts the
 cool-down of every line below, too.

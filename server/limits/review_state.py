@@ -37,6 +37,23 @@ class Reviewed:
     reasons: tuple[Reason, ...]
 
 
+def is_idle(line: Line, facts: Facts, policy: LinePolicy, as_of: date) -> bool:
+    """Return whether nothing was drawn and nothing owed for so long that a line counts as idle.
+
+    Parameters
+    ----------
+    line : Line
+    facts : Facts
+    policy : LinePolicy
+        Without a rule on inactivity no line is idle.
+    as_of : date
+    """
+    rule, since = policy.inactivity, facts.last_draw_on or line.opened_on
+    if rule is None or since is None or facts.outstanding_minor:
+        return False
+    return (as_of - since).days >= rule.after_days
+
+
 class UnderReview:
     """One review on its way; each step notes what it does as an event.
 
@@ -158,10 +175,7 @@ class UnderReview:
 
     def is_idle(self) -> bool:
         """Return whether nothing was drawn for so long that the line counts as idle."""
-        rule, since = self.policy.inactivity, self.facts.last_draw_on or self.line.opened_on
-        if rule is None or since is None or self.facts.outstanding_minor:
-            return False
-        return self.days_since(since) >= rule.after_days
+        return is_idle(self.line, self.facts, self.policy, self.as_of)
 
     def after_cut(self, limit: int, goal: int) -> int:
         """Return a limit after a cut: one step at most, but never above law and customer."""

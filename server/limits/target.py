@@ -84,7 +84,7 @@ def target_of(
     """Return the target that a decision on the caps gives.
 
     Of the decision's multiplier and a downturn of the line policy the stricter counts, not both.
-    They are one where both come from a file of overlays (decision 24): then the line policy names
+    They are one where both come from a file of overlays (decision 22): then the line policy names
     the scenario, for it knows its end.
 
     Parameters

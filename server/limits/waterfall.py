@@ -8,7 +8,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any, Final
 
-from server.limits.line import Line
+from server.limits.line import Line, State
 from shared.errors import UsageError
 
 CODES: Final[Mapping[str, str]] = MappingProxyType(
@@ -121,6 +121,8 @@ def available(
     outstanding_minor: int,
     held_minor: int = 0,
     room: Room = _NO_ROOM,
+    *,
+    consents: bool = True,
 ) -> Available:
     """Return what can be drawn on a day.
 
@@ -132,6 +134,9 @@ def available(
     outstanding_minor, held_minor : int
         Principal owed, and what open holds reserve.
     room : Room
+    consents : bool
+        Whether a consent to credit stands that day: one may run out between two reviews, and the
+        line does not know.
 
     Raises
     ------
@@ -152,24 +157,28 @@ def available(
         "outstanding": outstanding_minor,
         "held": held_minor,
     }
-    amounts = {} if line.may_draw else {"state": 0}
+    may_draw = line.may_draw and consents
+    amounts = {} if may_draw else {"state": 0}
     amounts["limit"] = parts["effective"] + parts["temporary"] - outstanding_minor - held_minor
     amounts.update({name: value for name, value in rest.items() if value is not None})
-    smallest = min(amounts.values()) if line.may_draw else 0
+    smallest = min(amounts.values()) if may_draw else 0
     terms = tuple(
-        Term(name, amount, _code(name, line), _binds(name, amount, smallest, line))
+        Term(
+            name,
+            amount,
+            _code(name, line, consents=consents),
+            amount == smallest if may_draw else name == "state",
+        )
         for name, amount in amounts.items()
     )
     return Available(max(0, smallest), MappingProxyType(parts), terms)
 
 
-def _binds(name: str, amount: int, smallest: int, line: Line) -> bool:
-    return amount == smallest if line.may_draw else name == "state"
-
-
-def _code(name: str, line: Line) -> str:
+def _code(name: str, line: Line, *, consents: bool) -> str:
     if name != "state":
         return CODES[name]
     if line.frozen_for:
         return _FROZEN[line.frozen_for]
-    return "P-CONSENT" if line.consent_withdrawn_on is not None else "P-CLOSE"
+    is_closing = line.state in {State.CLOSING, State.CLOSED}
+    withdrawn = line.consent_withdrawn_on is not None or not consents
+    return "P-CONSENT" if withdrawn and not is_closing else "P-CLOSE"

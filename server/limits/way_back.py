@@ -170,7 +170,8 @@ def _summary(plan: Restoration, earliest: date | None, texts: Texts, money: Mone
     missing = plan.approved_minor - plan.limit_minor
     if not missing:
         whole = _amount(plan.limit_minor, texts, money)
-        return [texts.say("restoration.whole", limit=whole)]
+        said = [texts.say("restoration.whole", limit=whole)]
+        return [*said, *_falls(plan, texts, money), *_rule_over(plan, earliest, texts)]
     said = [
         texts.say(
             "restoration.missing",
@@ -185,14 +186,16 @@ def _summary(plan: Restoration, earliest: date | None, texts: Texts, money: Mone
     ):
         if lost:
             said.append(texts.say(f"restoration.lost_{name}", amount=_amount(lost, texts, money)))
+    said += _falls(plan, texts, money)
     if plan.cool_down_until is not None:
         said.append(texts.say("restoration.cool_down", day=texts.day(plan.cool_down_until)))
     if plan.downturn_until is not None:
         said.append(texts.say("restoration.downturn", day=texts.day(plan.downturn_until)))
     if plan.waits_for:
-        said.append(texts.say("restoration.waits"))
-    if earliest is not None and plan.needs:
-        said.append(texts.say("restoration.earliest", day=texts.day(earliest)))
+        causes = [tell(one, texts, money).text for one in plan.waits_for]
+        said += [texts.say("restoration.waits"), *causes]
+        said += [texts.say("restoration.settled")] if plan.earliest is not None else []
+    said += _rule_over(plan, earliest, texts)
     if plan.earliest is None:
         said.append(texts.say("restoration.never"))
     else:
@@ -200,6 +203,24 @@ def _summary(plan: Restoration, earliest: date | None, texts: Texts, money: Mone
     if plan.restored_on is not None:
         said.append(texts.say("restoration.restored", day=texts.day(plan.restored_on)))
     return said
+
+
+def _falls(plan: Restoration, texts: Texts, money: Money) -> list[str]:
+    """Return that a coming review lowers the limit, where the rules already allow less."""
+    first = next((one for one in plan.steps if one.limit_minor != plan.limit_minor), None)
+    if first is None or first.limit_minor > plan.limit_minor:
+        return []
+    low = _amount(first.limit_minor, texts, money)
+    return [texts.say("restoration.falls", day=texts.day(first.on), limit=low)]
+
+
+def _rule_over(plan: Restoration, earliest: date | None, texts: Texts) -> list[str]:
+    """Return when the slowest open rule can be over: a watch, or the time after late payment."""
+    slow = slowest(plan)
+    if slow is None or earliest is None:
+        return []
+    key = "earliest" if slow.needed else "cured"
+    return [texts.say(f"restoration.{key}", day=texts.day(earliest))]
 
 
 def _rule(one: Need, texts: Texts) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from server.limits.caps import CAPS
+from server.limits.caps import CAPS, FROM_SCORE
 from server.limits.decide import CAP_REASONS, Decision
 from server.limits.explain import Money, Texts, principal, tell
 from server.limits.line import Line, State
 from server.limits.line_policy import LinePolicy
-from server.limits.line_reasons import because, cooling, curing, progress, silent
+from server.limits.line_reasons import because, cooling, curing, progress, unheard
 from server.limits.reasons import Reason
+from server.limits.review_state import is_idle
 from server.limits.target import Target
 from server.limits.triggers import Facts, look, needed_reviews
 from server.limits.waterfall import Available
@@ -42,7 +43,7 @@ class Standing:
     reasons : tuple of Reason
         At most four, and one more about enquiries; the component that bound first.
     component : str
-        `closed`, `frozen`, `behaviour`, `cooling`, `agreed` or `caps`.
+        `closed`, `frozen`, `consent`, `behaviour`, `cooling`, `agreed` or `caps`.
     """
 
     reasons: tuple[Reason, ...]
@@ -64,20 +65,34 @@ def standing(line: Line, facts: Facts, target: Target, policy: LinePolicy, as_of
     """
     watched = _watched(line, facts, policy, as_of)
     held = _held(line, facts, target, policy)
-    component, first = _bound(line, target, policy, as_of, watched)
+    component, first = _bound(line, facts, target, policy, as_of, watched)
     reasons = {one.code: one for one in reversed([*first, *watched, *held])}
     ordered = dict.fromkeys(one.code for one in [*first, *watched, *held])
     return Standing(principal([reasons[code] for code in ordered]), component)
 
 
 def _bound(
-    line: Line, target: Target, policy: LinePolicy, as_of: date, watched: Sequence[Reason]
+    line: Line,
+    facts: Facts,
+    target: Target,
+    policy: LinePolicy,
+    as_of: date,
+    watched: Sequence[Reason],
 ) -> tuple[str, list[Reason]]:
     """Return which component is lowest, and its reasons."""
     if line.state in _CLOSED:
         return "closed", [because("P-CLOSE")]
     if line.frozen_for:
         return "frozen", [because(_FROZEN[line.frozen_for])]
+    if not _consents(line, facts):
+        return "consent", [because("P-CONSENT")]
+    return _lowest(line, target, policy, as_of, watched)
+
+
+def _lowest(
+    line: Line, target: Target, policy: LinePolicy, as_of: date, watched: Sequence[Reason]
+) -> tuple[str, list[Reason]]:
+    """Return which component is lowest on a line that is in use, and its reasons."""
     if line.effective_limit_minor < line.caps_limit_minor:
         return "behaviour", [*watched, *_cooling(line, policy, as_of)]
     if target.lowest_minor <= line.effective_limit_minor:
@@ -98,21 +113,24 @@ def _watched(line: Line, facts: Facts, policy: LinePolicy, as_of: date) -> list[
     ]
     if line.delinquency.curing and not line.frozen_for:
         found.append(curing(line.delinquency, policy.arrears))
+    idle = policy.inactivity
+    if idle is not None and is_idle(line, facts, policy, as_of):
+        found.append(because("I-IDLE", days=idle.after_days))
     return found
 
 
 def _held(line: Line, facts: Facts, target: Target, policy: LinePolicy) -> list[Reason]:
     """Return what forbids raising anything, whatever the customer does on the line."""
-    found = []
-    if not facts.consent or line.consent_withdrawn_on is not None:
-        found.append(because("P-CONSENT"))
+    found = unheard(target.missing, consent=_consents(line, facts))
     if facts.dispute:
         found.append(because("P-DISPUTE"))
     if facts.budget_used >= policy.pause_at:
         found.append(because("C-PAUSE"))
-    if target.missing:
-        found.append(silent(target.missing))
     return found
+
+
+def _consents(line: Line, facts: Facts) -> bool:
+    return facts.consent and line.consent_withdrawn_on is None
 
 
 def _cooling(line: Line, policy: LinePolicy, as_of: date) -> list[Reason]:
@@ -123,6 +141,9 @@ def _cooling(line: Line, policy: LinePolicy, as_of: date) -> list[Reason]:
 
 def caps_view(decision: Decision, texts: Texts, money: Money) -> list[dict[str, Any]]:
     """Return every cap with its sentence, the smallest first, and which of them binds.
+
+    While holders are silent, what follows from the score is an upper bound and said to be one: it
+    is what the caps would be if the silent ones told the best there is.
 
     Parameters
     ----------
@@ -137,7 +158,7 @@ def caps_view(decision: Decision, texts: Texts, money: Money) -> list[dict[str, 
             "name": name,
             "amount_minor": amount,
             "code": CAP_REASONS[name][0],
-            "text": tell(_cap(name, amount), texts, money).text,
+            "text": _cap_text(name, amount, decision, texts, money),
             "not_about_you": CAP_REASONS[name][1] == "outside",
             "binds": name in decision.binding,
         }
@@ -145,9 +166,17 @@ def caps_view(decision: Decision, texts: Texts, money: Money) -> list[dict[str, 
     ]
 
 
-def _cap(name: str, amount: int) -> Reason:
+def _cap_text(name: str, minor: int, decision: Decision, texts: Texts, money: Money) -> str:
+    if decision.blocked and name in FROM_SCORE:
+        amount = texts.money(minor, money.currency, money.digits)
+        return _at_most(amount, texts.say(f"cap.{name}"), decision, texts)
     code, family = CAP_REASONS[name]
-    return Reason(code, family, amount_minor=amount)
+    return tell(Reason(code, family, amount_minor=minor), texts, money).text
+
+
+def _at_most(amount: str, cap: str, decision: Decision, texts: Texts) -> str:
+    holders = texts.holders(sorted(decision.blocked))
+    return texts.say("path.at_most", amount=amount, cap=cap, holders=holders)
 
 
 def path_view(
@@ -187,12 +216,27 @@ def path_view(
         text = texts.say(f"path.{name}", amount=amount(minor), **words)
         rows.append({"step": name, "amount_minor": minor, "text": text})
 
-    names = texts.listed([texts.say(f"cap.{one}") for one in _binding(decision)])
-    add("cap", target.full_minor, cap=names)
+    binding = _binding(decision)
+    names = texts.listed([texts.say(f"cap.{one}") for one in binding])
+    if decision.blocked and not FROM_SCORE.isdisjoint(binding):
+        text = _at_most(amount(target.full_minor), names, decision, texts)
+        rows.append({"step": "cap", "amount_minor": target.full_minor, "text": text})
+    else:
+        add("cap", target.full_minor, cap=names)
     if target.limit_minor < target.full_minor:
         add("macro", target.limit_minor, multiplier=texts.percent(multiplier))
     if target.scaled_minor < target.limit_minor:
         add("capital", target.scaled_minor)
+    if target.lowest_minor < line.effective_limit_minor:
+        add("above", line.effective_limit_minor)
+    else:
+        _line_rows(line, target, amount, add)
+    _money_rows(rows, line, room, texts, amount, add)
+    return rows
+
+
+def _line_rows(line: Line, target: Target, amount: Any, add: Any) -> None:
+    """Add what stands between the caps and a limit that is not above them."""
     if line.approved_limit_minor < target.lowest_minor or line.is_reduced:
         add("agreed", line.approved_limit_minor)
     if line.caps_limit_minor < line.approved_limit_minor:
@@ -200,8 +244,6 @@ def path_view(
     if line.effective_limit_minor < line.caps_limit_minor:
         taken = line.caps_limit_minor - line.effective_limit_minor
         add("behaviour", line.effective_limit_minor, taken=amount(taken))
-    _money_rows(line, room, texts, amount, add)
-    return rows
 
 
 def multiplier_of(decision: Decision, policy: LinePolicy, day: date) -> Decimal:
@@ -211,7 +253,9 @@ def multiplier_of(decision: Decision, policy: LinePolicy, day: date) -> Decimal:
     return own if overlay is None else min(own, overlay.multiplier)
 
 
-def _money_rows(line: Line, room: Available, texts: Texts, amount: Any, add: Any) -> None:
+def _money_rows(
+    rows: list[dict[str, Any]], line: Line, room: Available, texts: Texts, amount: Any, add: Any
+) -> None:
     """Add what stands between the limit and what can be drawn."""
     left = room.parts["effective"]
     if room.parts["temporary"] and line.temporary is not None:
@@ -226,7 +270,9 @@ def _money_rows(line: Line, room: Available, texts: Texts, amount: Any, add: Any
     tight = [one for one in room.binding if one != "limit"]
     if tight and room.amount_minor < max(0, left):
         words = texts.listed([texts.say(f"term.{one}") for one in tight])
-        add("room", room.amount_minor, term=words)
+        key = "room" if room.amount_minor else "no_room"
+        rest = texts.say(f"path.{key}", amount=amount(room.amount_minor), term=words)
+        rows.append({"step": "room", "amount_minor": room.amount_minor, "text": rest})
     add("available", room.amount_minor)
 
 

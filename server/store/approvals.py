@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -160,6 +160,14 @@ def approvals_in(
     """Return proposals in a state, in order of their ids, from the first behind `after`."""
     query = sa.select(APPROVALS).where(_A.state == state, _A.id > after)
     return [Approval(**row) for row in db.execute(query.order_by(_A.id).limit(count)).mappings()]
+
+
+@whole
+def forget_words(db: Connection, subjects: Collection[str]) -> int:
+    """Blank what people wrote in proposals about some subjects; who agreed to what stays."""
+    mine = _A.subject.in_(list(subjects))
+    answer = sa.case((_A.answer.is_(None), None), else_="")
+    return db.execute(sa.update(APPROVALS).where(mine).values(reason="", answer=answer)).rowcount
 
 
 def person(who: str) -> str:

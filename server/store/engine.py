@@ -11,6 +11,8 @@ Whatever the database reports comes out as `EnvironmentFault` (it is away, full 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from server.store.migrate import current, head, upgrade
+from server.store.migrate import HEAD, current, upgrade
 from shared.errors import ConfideError, Conflict, EnvironmentFault, UsageError
 
 PATIENCE: Final = 10.0  # seconds to wait for another's lock
@@ -147,7 +149,8 @@ def open_store(url: str, *, pool: int = 10, create: bool = False) -> Store:
     try:
         if create:
             with store.write() as db:
-                upgrade(db)
+                if current(db) != HEAD:
+                    upgrade(db)
         with store.read() as db:
             _check_schema(db, name)
     except BaseException:
@@ -196,7 +199,16 @@ def _url(url: str) -> sa.URL:
     return parsed.set(drivername="sqlite" if kind == "sqlite" else "postgresql+psycopg")
 
 
+def _for_us_alone(path: str) -> None:
+    """Make a database's file where there is none; what SQLite puts beside it has the same mode."""
+    if path.startswith((":", "file:")):
+        return
+    with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
 def _sqlite(url: sa.URL, pool: int) -> sa.Engine:
+    _for_us_alone(str(url.database))
     engine = sa.create_engine(
         url,
         poolclass=sa.QueuePool,
@@ -261,7 +273,7 @@ def _postgres(url: sa.URL, pool: int) -> sa.Engine:
 
 
 def _check_schema(db: sa.Connection, name: str) -> None:
-    found, needed = current(db), head()
+    found, needed = current(db), HEAD
     if found != needed:
         why = f"{name}: its schema is {found or 'empty'}, this version needs {needed}"
         raise EnvironmentFault(why, hint="run: confide store upgrade")

@@ -115,7 +115,8 @@ def move(db: Connection, amounts: Mapping[str, int], at: datetime) -> None:
     Conflict
         With check `fund` and the fund's name, if one is closed or its room does not reach.
     """
-    for fund_id in sorted(amounts):
+    # A fund that nothing is taken from is not locked: most changes of lines move no limit.
+    for fund_id in sorted(one for one, amount in amounts.items() if amount):
         values = {"p_fund": fund_id, "p_amount": amounts[fund_id], "p_at": utc(at)}
         taking = amounts[fund_id] > 0
         if db.execute(_TAKE if taking else _MOVE, values).rowcount == 0:

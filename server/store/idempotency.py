@@ -133,7 +133,7 @@ def claim(
     if found is None:  # forgotten, or given up, at this moment
         raise Conflict("the key is in use", check="in-flight", hint="repeat this request")
     if found.digest != request.digest:
-        raise KeyReused("the key came with another request before", check="in-flight")
+        raise KeyReused("the key came with another request before", check="key")
     if found.status is not None:
         return Answer(found.status, found.headers, bytes(found.body))
     if found.lease_until > utc(at):

@@ -257,7 +257,8 @@ def forget(db: Connection, customer_id: str, handle: str) -> dict[str, int]:
         gone = sa.delete(table).where(table.c.customer_id == customer_id)
         touched[table.name] = db.execute(gone).rowcount
     blank: dict[str, dict[str, Any]] = {
-        "consents": {"terms": {}},
+        # A receipt's hash would tell whose it is, to whoever tries every pseudonym of a feed.
+        "consents": {"terms": {}, "receipt_hash": ""},
         "cases": {"text": "", "note": None},
         "lines": {},
     }

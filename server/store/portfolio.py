@@ -123,6 +123,9 @@ _D: Final = PARTNER_DECISIONS.c
 _W: Final = SWITCHES.c
 _A: Final = ALLOCATION_RUNS.c
 _S: Final = SCALES.c
+_SCALES: Final = sa.select(_S.product, _S.grade, _S.scale).where(
+    _S.budget_id == sa.bindparam("p_budget")
+)
 _PARTNER: Final = (
     _P.id,
     _P.tier1_minor,
@@ -133,8 +136,10 @@ _PARTNER: Final = (
 )
 _FUND: Final = (_F.id, _F.kind, _F.cap_minor, _F.used_minor, _F.is_open, _F.version)
 # Everything that a draw needs to know of others, in one look.
+LENDING: Final = "lending"
+"""The switch that holds how the lender itself takes part in joint loans."""
 _SUPPLY: Final = (
-    sa.select(*_FUND, *_PARTNER)
+    sa.select(sa.select(_W.value).where(_W.name == LENDING).scalar_subquery(), *_FUND, *_PARTNER)
     .outerjoin(PARTNERS, _P.id == _F.id)
     .where(sa.or_(_P.id.is_not(None), _F.id == bindparam("p_budget", type_=String)))
     .order_by(_F.id)
@@ -314,21 +319,22 @@ def get_partner(db: Connection, partner_id: str) -> tuple[Fund, PartnerRow]:
 
 def supply(
     db: Connection, budget_id: str | None = None
-) -> tuple[Fund | None, list[tuple[Fund, PartnerRow]]]:
-    """Return a budget, and all partners in order of their ids, as they are now.
+) -> tuple[Fund | None, list[tuple[Fund, PartnerRow]], Mapping[str, Any]]:
+    """Return a budget, all partners in order of their ids, and the lending switch, as they are now.
 
     Parameters
     ----------
     db : Connection
     budget_id : str, optional
     """
-    budget, partners = None, []
-    for row in db.execute(_SUPPLY, {"p_budget": budget_id}):
+    budget, partners, lending = None, [], None
+    for switch, *row in db.execute(_SUPPLY, {"p_budget": budget_id}):
+        lending = switch  # the same in every row
         if row[6] is None:
             budget = _fund(row)
         else:
             partners.append((_fund(row), _partner(row)))
-    return budget, partners
+    return budget, partners, lending or {}
 
 
 def _fund(row: Sequence[Any]) -> Fund:
@@ -508,11 +514,10 @@ def keep_run(db: Connection, run: AllocationRun, scales: Mapping[tuple[str, str]
         db.execute(sa.insert(SCALES), rows)
 
 
-def scale_of(db: Connection, budget_id: str, product: str, grade: str) -> Decimal:
-    """Return the scale in force for a product and a grade; 1 where there is none."""
-    same = (_S.budget_id == budget_id, _S.product == product, _S.grade == grade)
-    found = db.execute(sa.select(_S.scale).where(*same)).scalar()
-    return Decimal(1) if found is None else Decimal(found)
+def scales_of(db: Connection, budget_id: str) -> dict[tuple[str, str], Decimal]:
+    """Return the scales of a budget that are in force, by product and grade."""
+    rows = db.execute(_SCALES, {"p_budget": budget_id})
+    return {(row.product, row.grade): Decimal(row.scale) for row in rows}
 
 
 def runs_of(

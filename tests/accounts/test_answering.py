@@ -15,9 +15,11 @@ import pytest
 from server.accounts import answering, customers, drawing, proving
 from server.accounts.carrying import months_of
 from server.accounts.customers import BureauReport, EvidenceRequest
+from server.accounts.desk import RuleText
 from server.limits import golden
 from server.limits.credit_record import verify_record
 from server.limits.linkage import Loan
+from server.policies import embedded
 from server.store import schema
 from server.store.engine import open_store
 from server.store.holds import HoldRequest
@@ -500,3 +502,102 @@ def test_advice_on_the_golden_line_is_true_when_it_is_lived(house):
     line = office.domain(year.line)
     promised, else_minor = best["expected_limit_minor"], best["otherwise_limit_minor"]
     assert line.effective_limit_minor >= promised > else_minor
+
+
+# --- sentences that are true for whoever reads them -----------------------------------------------
+
+
+def asked(office, line, language="en"):
+    with office.store.read() as db:
+        return answering.why(office.desk, db, line, language, office.now)
+
+
+def test_consent_that_ran_out_is_not_told_as_withdrawn_nor_as_an_outage(house):
+    office = house()
+    office.consent(GOOD, until=office.day + timedelta(days=9))
+    line = office.open(GOOD, consent=False).line.id
+    before = asked(office, line)
+    assert (before["why_low"]["component"], before["available_minor"]) == ("caps", 4_000_000)
+    office.later(days=20)
+    told = asked(office, line)
+    assert told["headline"].startswith("No new loans for now")
+    assert (told["why_low"]["component"], told["available_minor"]) == ("consent", 0)
+    assert codes(told["reasons"]) == ["P-CONSENT"]
+    assert "or it has run out" in told["reasons"][0]["text"]
+    assert told["not_about_you"] == []
+    assert codes(told["why_not_back"]["restoration"]["waits_for"]) == ["P-CONSENT"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("purpose", ["freeze_fraud", "close"])
+def test_a_repayment_on_a_line_that_is_shut_promises_no_money(house, purpose, language):
+    office = house()
+    line = office.line(GOOD)
+    office.draw(line, 100_000)
+    office.decide(line, purpose)
+    office.repay(line, 40_000)
+    said = asked(office, line, language)["why_not_back"]["at_once"]
+    assert said["available_minor"] == 0
+    assert any(word in said["text"][0] for word in ("nothing can be drawn", "目前不能借款"))
+    assert not any(word in said["text"][0] for word in ("more could be drawn", "即可再借"))
+
+
+def test_who_was_cut_is_told_by_which_decision_and_why_also_after_the_watch(house):
+    office = house()
+    line = office.line(GOOD)
+    asked_for = HoldRequest("late-1", line, 100_000, "CNY", "daily")
+    office.write(drawing.draw, asked_for, 3, office.now)
+    office.later(days=70)
+    decided = office.decide(line, "review")
+    assert decided.new_minor < decided.old_minor
+    cut = asked(office, line)["why_low"]["last_cut"]
+    assert (cut["decision_id"], cut["on"]) == (decided.decision.id, office.day.isoformat())
+    assert (cut["limit_from_minor"], cut["limit_to_minor"]) == (4_000_000, decided.new_minor)
+    assert "B08" in codes(cut["reasons"])
+    assert "was lowered from 40,000.00 CNY" in cut["text"]
+
+
+def test_who_lowered_the_own_limit_is_told_that_and_others_of_no_cut(house):
+    office = house()
+    line, other = office.line(GOOD), office.line(GOOD, "micro_business")
+    office.decide(line, "self_lower", by="customer:app", limit_minor=1_000_000)
+    told = asked(office, line)
+    assert told["why_low"]["component"] == "agreed"
+    assert "because you wanted it" in told["why_low"]["last_cut"]["text"]
+    assert codes(told["why_low"]["last_cut"]["reasons"]) == ["P-OWN"]
+    assert asked(office, other)["why_low"]["last_cut"] is None
+
+
+def test_a_temporary_amount_that_ran_out_is_no_cut(house):
+    office = house()
+    line = office.line(GOOD)
+    office.decide(line, "temporary", limit_minor=100_000)
+    office.later(days=40)
+    office.publish()
+    office.decide(line, "review")
+    assert office.get(line).totals.limit_minor == 4_000_000
+    assert asked(office, line)["why_low"]["last_cut"] is None
+
+
+def test_who_leaves_a_line_unused_is_told_so_where_the_policy_takes_it_back(house):
+    """Domain 7: both policies are real, and advice follows the one in force."""
+    text = embedded("line_reference")[0]
+    rule = "\n[inactivity]\nafter_days = 60\nshare = 0.10\nfloor_share = 0.50\n"
+    for texts, is_told in ((None, False), ({"line": RuleText.of(text + rule, "line.toml")}, True)):
+        office = house(texts=texts)
+        line = office.line(GOOD)
+        office.later(days=61)
+        told = asked(office, line)
+        assert ("I-IDLE" in codes(told["reasons"])) == is_told
+        assert ("unused for 60 days" in told["avoid"]) == is_told
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "No line can"), ("zh", "无法为您开通")])
+def test_who_is_declined_is_told_so_and_of_no_line_that_there_is_not(plain, language, word):
+    declined = plain.open(BAD)
+    assert declined.line is None
+    with plain.store.read() as db:
+        told = answering.explain(plain.desk, db, declined.decision.id, language, plain.now)
+    assert word in told["headline"]
+    assert told["line_id"] is None
+    assert told["reasons"]

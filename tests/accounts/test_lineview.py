@@ -13,7 +13,8 @@ from server.limits.line import Line, State, Window
 from server.limits.line_lint import parse_line_policy
 from server.limits.restore import restoration
 from server.policies import embedded
-from shared.errors import NotFound
+from shared.errors import DrawRefused, NotFound
+from tests.accounts.kit import GOOD
 
 POLICY = parse_line_policy(*embedded("line_reference"))
 
@@ -27,6 +28,23 @@ def test_a_fresh_line_owes_nothing_and_waits_for_nothing(tills):
     assert view.next_review_on == date(2026, 4, 1)
     with pytest.raises(NotFound):
         tills.view("nobody")
+
+
+@pytest.mark.parametrize("with_partner", [False, True])
+def test_a_consent_that_ran_out_leaves_nothing_to_draw_and_the_line_can_still_be_seen(
+    till, with_partner
+):
+    if with_partner:
+        till.partner("lake")
+    till.consent(GOOD, until=till.day + timedelta(days=9))
+    line = till.open(GOOD, consent=False).line.id
+    assert till.view(line).available.amount_minor > 0
+    till.later(days=20)
+    told = till.view(line).available
+    assert (told.amount_minor, told.binding) == (0, ("state",))
+    assert next(term.code for term in told.terms if term.name == "state") == "P-CONSENT"
+    with pytest.raises(DrawRefused, match="consent"):
+        till.draw(line, 10_000)
 
 
 def test_i14_what_is_repaid_can_be_drawn_again(tills):

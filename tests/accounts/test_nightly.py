@@ -32,13 +32,13 @@ from tests.service.kit import name_of
 POLICY = parse_line_policy(*embedded("line_reference"))
 
 
-def many(office, number, limit=1_000_000):
+def many(office, number, limit=1_000_000, first=0):
     """Open lines of customers that no feed knows, as an older system might have left them."""
     asked = line_acts.request("revolving_consumer", office.day)
     goal = target_from(limit, (Reason("P-GRADE", "policy", amount_minor=limit),), POLICY)
     line = line_acts.open_line(asked.line, goal, POLICY, office.day, consent=True).line
     with office.store.write() as db:
-        for at in range(number):
+        for at in range(first, first + number):
             row = NewLine(
                 id=f"line-{at:04}",
                 customer_id=name_of(1000 + at),
@@ -273,3 +273,32 @@ def test_a_run_that_is_killed_again_and_again_still_does_everybody_once(scene, s
     assert decisions(office) == {f"line-{at:04}": 1 for at in range(120)}
     assert {office.get(f"line-{at:04}").version for at in range(120)} == {2}
     assert office.findings() == []
+
+
+def queries_of(office, work):
+    """Return how many statements some work takes."""
+    found = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        found.append(statement)
+
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        sa.event.remove(sa.engine.Engine, "before_cursor_execute", note)
+    return len(found)
+
+
+def test_a_page_of_many_lines_takes_as_many_queries_as_one_of_few(office):
+    counts = {}
+    for number in (3, 30):
+        many(office, number, first=100 * number)
+        for at in range(number):
+            office.draw(f"line-{100 * number + at:04}", 50_000)
+        office.later(days=30)
+        reviewed = queries_of(office, lambda: review_due(office.desk))
+        assert len(decisions(office)) == sum(counts) + number
+        office.later(days=1)
+        counts[number] = (reviewed, queries_of(office, lambda: review_due(office.desk)))
+    assert counts[30] == counts[3]

@@ -14,12 +14,14 @@ from server.accounts.customers import (
     EvidenceRequest,
     add_evidence,
     report_bureau,
+    resolve_case,
     withdraw_consent,
 )
 from server.accounts.desk import RuleText
 from server.accounts.keeping import read_decision
 from server.limits.decide import CAP_REASONS
 from server.limits.line_reasons import LINE_CODES
+from server.monitor.fairness import PROTECTED
 from server.store import checks, decisions
 from server.store.ids import utc
 from shared.errors import LogBroken
@@ -85,7 +87,25 @@ def test_every_decision_of_a_line_is_made_again_from_its_record_and_nothing_else
             assert rfc8785.dumps(json.loads(record)) == record
 
 
-def test_the_line_is_the_sum_of_its_events_at_every_instant(office):
+def test_i19_no_key_of_a_record_names_a_protected_attribute(office):
+    """Also where keys are data: measures, caps, what a decision is about."""
+
+    def keys(value):
+        if isinstance(value, dict):
+            yield from value
+        inner = value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list):
+            for one in inner:
+                yield from keys(one)
+
+    seen = set()
+    for _, record in office.records(whole_life(office)):
+        seen |= set(keys(json.loads(record.to_bytes())))
+    assert {"measures", "grade", "outstanding_minor"} <= seen
+    assert not {key for key in seen if not PROTECTED.isdisjoint(key.lower().split("_"))}
+
+
+def test_i18_the_line_is_the_sum_of_its_events_at_every_instant(office):
     """Invariant I18, over the events in the records and over the store's own."""
     line = office.line()
     instants = []
@@ -109,7 +129,7 @@ def test_the_line_is_the_sum_of_its_events_at_every_instant(office):
             )
 
 
-def test_every_change_of_a_limit_has_one_to_four_reasons_of_a_component_that_bound(office):
+def test_i16_every_change_of_a_limit_has_one_to_four_reasons_of_a_component_that_bound(office):
     """Invariant I16; a fifth stands only beside four where one is about enquiries."""
     line = whole_life(office)
     known = {*LINE_CODES, *(code for code, _ in CAP_REASONS.values()), "M-MACRO"}

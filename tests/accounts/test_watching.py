@@ -12,7 +12,7 @@ import pytest
 
 from server.accounts import answering, customers, publishing, watching
 from server.accounts.attributes import FILE, Attributes, load_attributes, parse_attributes
-from server.accounts.deciding import Ask, Grounds
+from server.accounts.grounds import Ask, Grounds
 from server.accounts.kept import EARLIEST, LONGEST, Span, kept
 from server.limits import golden
 from server.limits.policy_page import line_page

@@ -224,6 +224,35 @@ def test_a_limit_is_served_through_the_published_port(demo, customers, tmp_path)
         client.get("/healthz")
 
 
+def test_a_line_outlives_a_restart_of_the_limit_service(demo, customers, tmp_path):
+    demo.compose("cp", "limits:/federation/limits/ca.crt", tmp_path / "ca.crt")
+    context = ssl.create_default_context(cafile=tmp_path / "ca.crt")
+    url = f"https://localhost:{demo.port}"
+    asked = {"purpose": "credit_line", "holders": list(PARTIES), "categories": ["repayment"]}
+    with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as client:
+        for number, name in enumerate(customers):
+            words = ("token", "--role=customer", f"--subject={name}")
+            token = demo.inside("limits", "confide", *words).stdout.strip()
+            client.headers |= {"Authorization": f"Bearer {token}", "Idempotency-Key": f"c{number}"}
+            consents = f"/v1/customers/{name}/consents"
+            assert client.post(consents, json=asked).status_code == 201
+            client.headers["Idempotency-Key"] = f"l{number}"
+            body = {"customer_id": name, "product": "revolving_consumer"}
+            opened = client.post("/v1/lines", json=body).json()
+            if opened["line_id"]:
+                break
+        path = f"/v1/lines/{opened['line_id']}"
+        before = client.get(path).json()
+        demo.compose("restart", "--timeout", "10", "limits")
+        demo.compose("up", "-d", "--no-build", "--no-recreate", "--wait", "limits")
+        assert client.get(path).json() == before
+    # The store has a volume of its own: none of it lies with the keys.
+    assert "limits.db" in demo.inside("limits", "ls", "/federation/store").stdout
+    assert "limits.db" not in demo.inside("limits", "ls", "/federation/limits").stdout
+    told = demo.inside("limits", "confide", "store", "check", "--format=json").stdout
+    assert json.loads(told)["status"] == "ok"
+
+
 def reaches(demo, service, host, port):
     code = f"import socket; socket.create_connection(('{host}', {port}), 3)"
     return demo.inside(service, "python", "-c", code, check=False).returncode == 0

@@ -45,13 +45,35 @@ def test_the_demo_tells_its_table_and_one_customers_limit_and_no_row(confide, tm
     ]
     assert "warn" not in err.lower()
     assert "Traceback" not in out + err
-    assert "why is my limit not higher?" in out
+    asked = ("Why is my limit not higher?", "What came back when I repaid?", "Is the limit itself")
+    assert [question in out for question in asked] == [True] * 3
+    assert re.search(r"The review is leaf \d of \d in the log signed 20\d\d-", out)
     # The one id on the screen is the platform's own customer, who asks.
     ids = {name for path in folder.glob("*/*.parquet") for name in map(str, column(path, "ID"))}
     asked = re.search(r"^(\S+) asks the platform", out, re.MULTILINE).group(1)
     assert ids & set(re.findall(r"\w+", out + err)) == {asked}
     assert_nothing_half_written(tmp_path)
     assert running_on(tmp_path) == []
+
+
+def assert_lived(line):
+    """Hold the customer's story against itself: each answer comes from a step of its own."""
+    opened, why, proof = line["opened"], line["why"], line["proof"]
+    drawn, repaid = line["drawn"]["amount_minor"], line["repaid"]
+    assert drawn == 6 * (opened["limit_minor"] // 10)
+    assert repaid["amount_minor"] == drawn
+    assert repaid["outstanding_minor"] == 0
+    # What was repaid can be drawn again at once, as far as the limit goes.
+    at_once, limit = why["why_not_back"]["at_once"], why["limit_minor"]
+    assert at_once["back_minor"] == limit - max(0, limit - drawn)
+    assert why["available_minor"] == limit == line["reviewed"]["new_limit_minor"]
+    # The limit waits, and by name: six loans within thirty days are what B01 is about.
+    assert why["why_not_back"]["restoration"]["rule"] == "B01"
+    assert "B01" in {reason["code"] for reason in why["reasons"]}
+    assert why["not_about_you"] == []
+    assert proof["decision_id"] == line["reviewed"]["decision_id"]
+    assert proof["made_again"] == 1
+    assert proof["leaf"] < proof["size"]
 
 
 @pytest.mark.slow
@@ -68,6 +90,7 @@ def test_one_command_leads_from_nothing_to_an_explained_limit(confide, tmp_path,
     assert limit["limit_minor"] == min(limit["caps"].values()) // 10_000 * 10_000
     assert limit["caps"][limit["binding"][0]] == min(limit["caps"].values())
     assert 1 <= len(limit["reasons"]) <= 4
+    assert_lived(data["customer"]["line"])
     assert running_on(tmp_path) == []
     status, _, err = confide("model", "verify", "-f", tmp_path / "demo/federation.toml")
     assert status == 0, err
@@ -80,7 +103,9 @@ def test_the_demo_stays_up_when_told_to_and_is_ended_by_ctrl_c(start, tmp_path):
     running = start("demo", tmp_path / "demo", *options)
     running.until(lambda: "openapi.json" in running.stdout)
     url = re.search(r"is up at (http://\S+)", running.stdout).group(1)
-    assert "why is my limit not higher?" in running.stdout
+    assert "Why is my limit not higher?" in running.stdout
+    line = re.search(r'^  (curl .*why\?lang=en")$', running.stdout, re.MULTILINE)
+    assert line is not None
     assert httpx.get(f"{url}/readyz", trust_env=False).json()["status"] == "ready"
     os.killpg(running.process.pid, signal.SIGINT)
     assert running.end() in {0, 130}

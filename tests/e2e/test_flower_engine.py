@@ -317,6 +317,7 @@ def foreign(monkeypatch):
         yield patch
 
 
+@pytest.mark.slow
 def test_a_superlink_takes_no_other_app_than_confides_whoever_sends_it(tmp_path, foreign):
     """The control interface has no authentication: whoever reaches it asks for a run."""
     path = build(tmp_path / "federation", customers=300)

@@ -78,6 +78,7 @@ def test_a_missing_column_names_party_file_and_column_and_no_row(confide, federa
     assert not list(federation.parent.rglob("ledger.jsonl"))
 
 
+@pytest.mark.slow
 def test_an_error_as_json_has_its_code_party_and_hint(confide, federation):
     (federation.parent / "payments" / "identity.key").chmod(0o640)
     status, out, _ = confide("train", "-f", federation, "--format=json")

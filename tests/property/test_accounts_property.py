@@ -1,9 +1,10 @@
 """Random days at the till: whatever is asked in whatever order, the invariants of money hold.
 
 I1 amounts are whole and never negative. I2 nothing is taken above the limit; after a cut nothing is
-available. I3 no fund gives more than its cap, and the lender has its share of every draw. I6 a
-repetition finds the first answer and changes nothing. I14 what is owed, held and available add up
-to the limit where nothing else binds. I15 shares add up to draws, allocations to repayments.
+available. I3 no fund gives more than its cap, and the lender has its share of every draw. I5 every
+decision is made again from its record. I6 a repetition finds the first answer and changes nothing.
+I14 what is owed, held and available add up to the limit where nothing else binds. I15 shares add up
+to draws, allocations to repayments.
 """
 
 from __future__ import annotations
@@ -119,6 +120,11 @@ class Day:
     def lower(self, limit, place):
         self.till.decide(self.lines[place % 2], "self_lower", by="customer:app", limit_minor=limit)
 
+    def made_again(self):
+        """I5: every decision of the day is made again from its record alone, bit for bit."""
+        for line in self.lines:
+            assert self.till.replayed(line) >= 1
+
 
 def broken(till):
     """Return what does not hold."""
@@ -191,32 +197,35 @@ def _lent(till):
 
 @given(st.lists(STEP, max_size=14))
 @settings(max_examples=8, deadline=None)
-def test_the_invariants_hold_after_every_step_on_sqlite(scene, empty_file, steps):  # noqa: F811
+def test_i1_i2_i3_i5_i6_i14_i15_hold_after_every_step_on_sqlite(scene, empty_file, steps):  # noqa: F811
     with a_till(scene, empty_file) as till:
         day = Day(till)
         for step in steps:
             day.play(step)
+        day.made_again()
 
 
 @pytest.mark.slow
 @given(st.lists(STEP, min_size=5, max_size=40))
 @settings(max_examples=40, deadline=None)
-def test_the_invariants_hold_over_long_days_on_sqlite(scene, empty_file, steps):  # noqa: F811
+def test_i1_i2_i3_i5_i6_i14_i15_hold_over_long_days_on_sqlite(scene, empty_file, steps):  # noqa: F811
     with a_till(scene, empty_file) as till:
         day = Day(till)
         for step in steps:
             day.play(step)
+        day.made_again()
 
 
 @pytest.mark.slow
 @given(st.lists(STEP, min_size=5, max_size=25))
 @settings(max_examples=10, deadline=None)
-def test_the_invariants_hold_after_every_step_on_postgresql(scene, server, steps):  # noqa: F811
+def test_i1_i2_i3_i5_i6_i14_i15_hold_after_every_step_on_postgresql(scene, server, steps):  # noqa: F811
     store = open_store(server.new_database(server.template), pool=4)
     till = Till(Office(scene, store))
     day = Day(till)
     for step in steps:
         day.play(step)
+    day.made_again()
     store.close()
 
 

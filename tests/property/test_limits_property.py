@@ -90,7 +90,7 @@ def present(found, missing):
 
 @given(policies(), inputs(), st.integers(-10, 118))
 @settings(max_examples=60)
-def test_more_risk_never_gets_more(policy, given_inputs, points):
+def test_i7_more_risk_never_gets_more(policy, given_inputs, points):
     """I7."""
     riskier, safer = (
         decide(
@@ -150,7 +150,7 @@ def test_capacity_cap_never_lends_more_than_its_instalments_repay(capacity, inco
 
 @given(policies(), inputs(), everybody, outages | st.just({}))
 @settings(max_examples=60)
-def test_reasons_are_one_to_four_and_of_what_bound(policy, given_inputs, found, missing):
+def test_i16_reasons_are_one_to_four_and_of_what_bound(policy, given_inputs, found, missing):
     """I16."""
     decision = decide(policy, PACK, present(found, missing), given_inputs)
     codes = [reason.code for reason in decision.reasons]
@@ -170,7 +170,7 @@ def test_reasons_are_one_to_four_and_of_what_bound(policy, given_inputs, found, 
 
 @given(policies(), inputs(current=money), everybody, outages)
 @settings(max_examples=100)
-def test_an_outage_raises_nothing_and_cuts_nothing(policy, given_inputs, found, missing):
+def test_i13_an_outage_raises_nothing_and_cuts_nothing(policy, given_inputs, found, missing):
     """I13: whatever the missing holders would have said, their silence is never worse."""
     current = given_inputs.current_minor
     without = decide(policy, PACK, present(found, missing), given_inputs)

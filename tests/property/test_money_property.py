@@ -100,7 +100,7 @@ situations = st.tuples(st.sampled_from(POLICIES), st.sampled_from(PACKS), rating
 
 @given(situations, st.none() | views, proofs())
 @settings(max_examples=120, deadline=None)
-def test_a_proof_never_hurts(situation, bureau, proof):
+def test_i10_a_proof_never_hurts(situation, bureau, proof):
     """I10: whatever is proven, of whatever worth, in date or not."""
     policy, pack, rating, evidence = situation
     before = caps_of(policy, pack, rating, evidence, bureau)
@@ -113,7 +113,7 @@ def test_a_proof_never_hurts(situation, bureau, proof):
 
 @given(situations, views)
 @settings(max_examples=80, deadline=None)
-def test_what_a_bureau_tells_of_debts_never_helps(situation, view):
+def test_i10_what_a_bureau_tells_of_debts_never_helps(situation, view):
     """I10, the other half."""
     policy, pack, rating, evidence = situation
     without = limit_of(policy, pack, rating, evidence, None)
@@ -132,7 +132,7 @@ def test_a_statement_of_the_whole_never_helps_more_than_a_proof(situation, burea
 
 @given(situations, st.none() | views, st.integers(0, 10**8), st.integers(0, 10**8))
 @settings(max_examples=80, deadline=None)
-def test_more_income_never_gets_less(situation, bureau, income, more):
+def test_i8_more_income_never_gets_less(situation, bureau, income, more):
     """I8, of a statement of the whole as well."""
     policy, pack, rating, evidence = situation
     for whole in (False, True):
@@ -155,7 +155,7 @@ def _salary(value):
 
 @given(situations, st.none() | views, st.integers(0, 10**6))
 @settings(max_examples=80, deadline=None)
-def test_more_risk_never_gets_more_whatever_is_proven(situation, bureau, ppm):
+def test_i7_more_risk_never_gets_more_whatever_is_proven(situation, bureau, ppm):
     """I7 over every product, with what is presumed of grades."""
     policy, pack, rating, evidence = situation
     chances = sorted([rating.default_prob, Decimal(max(1, min(ppm, 999_999))).scaleb(-6)])
@@ -206,7 +206,7 @@ def test_the_cost_shown_and_the_cap_agree(amount, months, monthly, fee):
 
 @given(st.integers(100, 10**8), st.integers(1, 36), st.lists(rates, min_size=5, max_size=5))
 @settings(max_examples=40, deadline=None)
-def test_a_riskier_grade_never_pays_less(amount, months, drawn):
+def test_i7_a_riskier_grade_never_pays_less(amount, months, drawn):
     """I7: rising rates give rising totals."""
     totals = [
         sum(equal_instalments(amount, months, Price("A", rate)).instalments_minor)
@@ -224,7 +224,7 @@ def test_a_riskier_grade_never_pays_less(amount, months, drawn):
     st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 10**6), min_size=1),
 )
 @settings(max_examples=100, deadline=None)
-def test_parts_add_up_and_none_is_a_unit_away_from_its_own(amount, weights):
+def test_i15_parts_add_up_and_none_is_a_unit_away_from_its_own(amount, weights):
     """I15."""
     total = sum(weights.values())
     if not total:
@@ -251,7 +251,7 @@ def consortia(draw):
 
 @given(st.integers(1, 10**8), st.integers(0, 10**8), consortia())
 @settings(max_examples=150, deadline=None)
-def test_joint_draws_keep_every_cap(amount, own, consortium):
+def test_i3_i15_joint_draws_keep_every_cap(amount, own, consortium):
     """I3: own share, room of each partner, own funds; I15: the sum."""
     partners, decisions = consortium
     funding = fund(amount, own, partners, decisions, TERMS)
@@ -273,7 +273,7 @@ def test_joint_draws_keep_every_cap(amount, own, consortium):
     st.lists(st.integers(0, 10**6), max_size=12),
 )
 @settings(max_examples=150, deadline=None)
-def test_repayments_add_up_and_leave_nothing_at_payoff(owed, payments):
+def test_i15_repayments_add_up_and_leave_nothing_at_payoff(owed, payments):
     """I15: no share is repaid more than it is owed, the own share is kept, no drift at the end."""
     total = sum(owed.values())
     own_kept = owed.get(OWN, 0) >= least_own(total, TERMS.own_share)
@@ -333,7 +333,7 @@ def used(found, limits, rate):
 
 @given(segments(), budgets, st.lists(st.floats(0, 1), min_size=6, max_size=6))
 @settings(max_examples=80, deadline=None)
-def test_allocation_keeps_every_bound_and_the_order_of_risk(found, budget, guesses):
+def test_i3_i7_allocation_keeps_every_bound_and_the_order_of_risk(found, budget, guesses):
     """I3, I7; and no drawn allocation that meets the bounds brings more."""
     result = allocate(found, budget)
     limits = result.limits_minor
@@ -374,7 +374,7 @@ def _feasible(found, budget, limits):
 
 @given(segments(), budgets, st.data())
 @settings(max_examples=60, deadline=None)
-def test_scaling_never_raises_and_never_turns_customers_round(found, budget, data):
+def test_i3_i7_scaling_never_raises_and_never_turns_customers_round(found, budget, data):
     """I7 between any two customers, I3 for all of them together."""
     result = allocate(found, budget)
     order = sorted(found, key=lambda one: (one.ladder, one.default_prob))

@@ -225,6 +225,7 @@ class Office:
         found = {}
         with self.store.read() as db:
             for table in schema.METADATA.sorted_tables:
-                rows = db.execute(sa.select(table).order_by(*table.primary_key))
+                order = ", ".join(column.name for column in table.primary_key)
+                rows = db.exec_driver_sql(f"SELECT * FROM {table.name} ORDER BY {order}")
                 found[table.name] = repr([tuple(row) for row in rows]).encode()
         return found

@@ -27,14 +27,13 @@ from server.accounts.desk import open_desk
 from server.accounts.dossier import BureauReport
 from server.accounts.opening import open_line
 from server.accounts.partners import PartnerRequest
+from server.accounts.recording import read_record
 from server.accounts.replaying import replay_store
 from server.api.tokens import OFFLINE, Caller, Role, make_keys, mint, read_keys
 from server.limits.line_events import line_from_mapping, replay
 from server.store import checks, decisions
-from server.store.engine import open_store
 from server.store.log_checks import check_log
 from server.store.tables import (
-    ALLOCATIONS,
     DECISIONS,
     DRAWDOWNS,
     FUNDS,
@@ -45,7 +44,6 @@ from server.store.tables import (
     REPAYMENTS,
     SHARES,
 )
-from server.accounts.recording import read_record
 from tests.service.desk_kit import good
 from tests.service.kit import PARTIES, Kit, real_now
 
@@ -153,7 +151,9 @@ class World:
         rich = {"tier1_minor": 10**13, "loans_minor": 10**14, "elsewhere_minor": 0}
         with self.store.write() as db:
             at = self.desk.clock()
-            partners.set_partner(self.desk, db, PartnerRequest("lake", rules=LAKE_RULES, **rich), at)
+            partners.set_partner(
+                self.desk, db, PartnerRequest("lake", rules=LAKE_RULES, **rich), at
+            )
             words = {"by": "tests", "reason": "joint", "now": at}
             share = Decimal("0.3")
             partners.set_lending(self.desk, db, own_share=share, own_line_minor=None, **words)
@@ -329,7 +329,7 @@ class Storm:
 
     async def reach(self, share):
         """Wait until a share of the requests is answered."""
-        while len(self.answered) < share * self.wanted:
+        while len(self.answered) < share * self.wanted:  # noqa: ASYNC110 - few wait, many answer
             await asyncio.sleep(0.01)
 
     async def _client(self):
@@ -583,15 +583,3 @@ def log_findings(db, pin):
     if found.pending or found.newest is None or found.newest.head.size != found.decisions:
         wrong.append("head: it does not cover all decisions")
     return wrong + list(replay_store(db).findings)
-
-
-def reopened(url):
-    """Return what `verdict` reads, on a connection of its own."""
-    return open_store(url)
-
-
-def parts_of(db):
-    """Return what was drawn and repaid in all, minor units."""
-    drawn = db.execute(sa.select(sa.func.coalesce(sa.func.sum(DRAWDOWNS.c.amount_minor), 0)))
-    paid = db.execute(sa.select(sa.func.coalesce(sa.func.sum(ALLOCATIONS.c.amount_minor), 0)))
-    return int(drawn.scalar_one()), int(paid.scalar_one())

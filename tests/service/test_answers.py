@@ -43,7 +43,7 @@ def test_reasons_are_the_costliest_with_a_sentence_each(running):
         ("S-REGULARITY", 12),
     ]
     assert reasons[0]["text"] == (
-        "Your utilisation, as the bank knows it, is 24 points below average."
+        "For utilisation, as the bank knows it, you have 24 points less than average."
     )
     assert score(running, 2).json()["reasons"] == []
 

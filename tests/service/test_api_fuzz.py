@@ -14,6 +14,8 @@ from itertools import count
 
 import pytest
 import schemathesis
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
 from schemathesis import GenerationMode
 from schemathesis.engine import events, from_schema
 
@@ -261,3 +263,25 @@ def test_every_check_of_every_phase_passes(fuzzed):
     done = {label for (_, label, status) in statuses if status and status < 300}
     asked = {label for (_, label, _status) in statuses}
     assert asked - done == SECRETS
+
+
+@pytest.mark.parametrize(
+    ("answer", "check"),
+    [
+        (Response(status_code=500), "not_a_server_error"),
+        (Response(status_code=418), "status_code_conformance"),
+        (JSONResponse({"amount": "two"}), "response_schema_conformance"),
+    ],
+)
+def test_defect_that_was_planted_is_found(answer, check):
+    """Control: an answer that the document of this toy does not know."""
+    toy = FastAPI()
+
+    @toy.get("/amounts/{amount}", response_model=dict[str, int])
+    def show(amount: int) -> Response:
+        return answer if amount % 7 == 0 else JSONResponse({"amount": amount})
+
+    config = schemathesis.Config.from_dict({"generation": {"deterministic": True}})
+    schema = schemathesis.openapi.from_asgi("/openapi.json", toy, config=config)
+    failed, _statuses = sum_up(from_schema(schema).execute())
+    assert f"GET /amounts/{{amount}} {check}" in failed

@@ -281,7 +281,7 @@ class Machine(RuleBasedStateMachine):
         one = self.people[who]
         if one["line"] is None:
             return
-        fits = one["state"] in {"open", "frozen"} if freeze else one["state"] == "frozen"
+        fits = one["state"] == ("open" if freeze else "frozen")
         body = {"purpose": "freeze_fraud" if freeze else "release"}
         path = f"/v1/lines/{one['line']}/decisions"
         if self.ask("alice", path, body, check=None if fits else "state"):
@@ -294,7 +294,8 @@ class Machine(RuleBasedStateMachine):
         if one["line"] is None or sure:
             return
         out = sum(one["owed"].values()) + self.stored_held(one)
-        ended = one["state"] == "closed" or (one["state"] == "closing" and out)
+        # What is frozen for a person to look into, the customer does not close past that person.
+        ended = one["state"] in {"closed", "frozen"} or (one["state"] == "closing" and out)
         path = f"/v1/lines/{one['line']}/decisions"
         if self.ask(one["customer"], path, {"purpose": "close"}, check="state" if ended else None):
             one["state"] = "closing" if out else "closed"
@@ -372,7 +373,7 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.fixture
 def office(url, tmp_path):  # noqa: F811 - the fixture
-    made = Office(tmp_path / "federation", url, customers=3000)
+    made = Office(tmp_path / "federation", url, customers=400)
     made.persons = count()  # every sequence has people of its own
     yield made
     made.close()

@@ -235,6 +235,7 @@ def test_service_serves_until_it_is_told_to_stop(live):
         assert server.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_taken_port_ends_with_3_and_says_so(live):
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -246,6 +247,7 @@ def test_taken_port_ends_with_3_and_says_so(live):
     assert "--port 0" in error["hint"]
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_champion_that_does_not_verify_keeps_the_service_down(live):
     path = live.registry.folder / "scorecard-0001" / "signatures.json"
@@ -280,6 +282,7 @@ def test_private_key_that_others_can_read_is_refused(live, tmp_path):
         run(live, "serve", "--certificate", str(certificate), "--key", str(key))
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_service_over_tls(live, tmp_path):
     certificate, key = _certificate(tmp_path)
@@ -298,6 +301,7 @@ def test_service_over_tls(live, tmp_path):
         assert server.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_text_of_a_defect_stands_in_no_log(live):
     program = (

@@ -203,7 +203,7 @@ def test_crash_between_two_files_lets_no_older_feed_in(kit, feeds, monkeypatch):
     newest = kit.feeds(as_of="2026-03-02")["bank"]
     write, calls = module.write_atomic, []
 
-    def crash(path, raw):
+    def crash(path, raw, **_):
         calls.append(path)
         if len(calls) == 2:
             raise KeyboardInterrupt

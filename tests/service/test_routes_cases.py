@@ -68,3 +68,24 @@ def test_open_dispute_holds_increases_and_cuts_nothing(office):
     made = office.done(good(), f"/v1/lines/{line}/decisions", {"purpose": "increase"})
     assert "P-DISPUTE" in [one["code"] for one in made["reasons"]]
     assert made["new_limit_minor"] == limit > 0
+
+
+def test_customer_asks_for_help_and_an_officer_grants_it(office):
+    line = office.line()
+    before = office.show(line)["effective_limit_minor"]
+    asked = {"customer_id": good(), "text": "I have lost my work."}
+    assert office.post(good(1), "/v1/hardship", asked).status_code == 404
+    made = office.done(good(), "/v1/hardship", asked)
+    assert (made["kind"], made["state"]) == ("hardship", "open")
+    assert office.get("alice", "/v1/cases", kind="hardship").json()["items"] == [made]
+    resolve = f"/v1/cases/{made['case_id']}/resolve"
+    wrong = office.post("alice", resolve, ANSWER)
+    assert (wrong.status_code, wrong.json()["check"]) == (409, "outcome")
+    grant = {"outcome": "granted", "note": "Half the instalments until August."}
+    assert office.done("alice", resolve, grant, status=200)["outcome"] == "granted"
+    last = office.get(good(), f"/v1/lines/{line}/decisions").json()["items"][-1]
+    assert last["purpose"] == "forborne"
+    assert office.show(line)["effective_limit_minor"] == before
+    told = office.get(good(), f"/v1/decisions/{last['decision_id']}/explain", lang="en").json()
+    assert [one["code"] for one in told["reasons"]] == ["P-EASED"]
+    assert "easier" in told["reasons"][0]["text"]

@@ -71,19 +71,23 @@ def test_unknown_proposal_is_not_found(office):
     assert office.post("alice", "/v1/approvals/nothing/reject", ANSWER).status_code == 404
 
 
-def proposed_rules(office, text):
+def proposed_rules(office, *texts):
     """Return the id of a policy that another person proposed by a command, far from any card."""
     with office.store.write() as db:
         now = office.clock()
         terms = Terms(office.desk.today(now), office.desk.book.opening.sources)
-        change = Change([(text, "policy.toml")], terms.today, "ada", "better")
+        files = [(text, f"file{at}.toml") for at, text in enumerate(texts)]
+        change = Change(files, terms.today, "ada", "better")
         return activating.propose(db, change, terms, now).id
 
 
 def test_a_policy_that_does_not_know_the_grades_of_the_card_is_not_approved(office):
-    mine = embedded("reference")[0].replace("loss_given_default = 0.60", "loss_given_default = 0.61")
-    assert mine != embedded("reference")[0]
-    for text, status in ((without_a_grade(mine), 422), (mine, 200)):
-        one = proposed_rules(office, text)
-        answer = office.post("alice", f"/v1/approvals/{one}/approve", ANSWER)
-        assert answer.status_code == status, answer.json()
+    mine = embedded("reference")[0].replace("lgd = 0.7", "lgd = 0.71")
+    unknown = [embedded(name)[0].replace('"E"', '"F"') for name in ("reference", "products")]
+    other = proposed_rules(office, *unknown)
+    answer = office.post("alice", f"/v1/approvals/{other}/approve", ANSWER)
+    assert answer.status_code == 400
+    assert "scorecard" in str(answer.json()["findings"])
+    assert office.get("auditor", "/v1/approvals").json()["items"][0]["approval_id"] == other
+    good_one = proposed_rules(office, mine)
+    office.done("alice", f"/v1/approvals/{good_one}/approve", ANSWER, status=200)

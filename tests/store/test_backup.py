@@ -338,6 +338,7 @@ def in_child(work, *args):
     return child.exitcode
 
 
+@pytest.mark.slow
 def test_a_full_disk_or_a_kill_in_mid_backup_leaves_no_backup(new_url, tmp_path):
     url = new_url("sqlite")
     store = open_store(url)
@@ -366,6 +367,7 @@ def die_in_restore(url, folder):
     restore(store, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_kill_in_mid_restore_leaves_an_empty_database(log, new_url, tmp_path, kind):
     backup(log.store, tmp_path / "b", log.at)

@@ -58,6 +58,7 @@ def test_t37_of_ten_parallel_draws_by_threads_exactly_one_succeeds(world):
     assert world.get(line).totals.outstanding_minor == 100
 
 
+@pytest.mark.slow
 def test_t37_of_ten_parallel_draws_by_processes_exactly_one_succeeds(world, url):
     line = world.line(100)
     gate, answers = SPAWN.Barrier(10), SPAWN.Queue()
@@ -207,6 +208,7 @@ class Storm:
         return rows
 
 
+@pytest.mark.slow
 def test_killed_clients_lose_and_double_nothing(url, tmp_path):
     storm = Storm(url, tmp_path, processes=3, threads=4, each=15)
     kills = 0
@@ -223,6 +225,7 @@ def test_killed_clients_lose_and_double_nothing(url, tmp_path):
     assert len(storm.check()) > 50
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_and_doubles_nothing(tmp_path):
     if postgres.missing():
         pytest.skip(postgres.missing())

@@ -49,7 +49,7 @@ def test_another_body_under_the_same_key_is_refused_before_and_after_the_answer(
     for _ in range(2):
         with pytest.raises(KeyReused) as caught:
             claim(store, other)
-        assert caught.value.http_status == 422
+        assert (caught.value.http_status, caught.value.check) == (422, "key")
         if isinstance(made, Claim):
             finish(store, made)
             made = None

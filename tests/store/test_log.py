@@ -346,6 +346,7 @@ def die_between(url, folder, after):
     Log(store, folder).integrate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", ["INSERT INTO log_leaves", "DELETE FROM log_pending"])
 def test_a_kill_between_leaves_and_nodes_leaves_neither(url, tmp_path, after):
     own = Log(open_store(url), tmp_path)

@@ -7,7 +7,9 @@ import threading
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from server.store import engine as engines
 from server.store import migrate
@@ -69,7 +71,7 @@ def test_the_schema_goes_up_down_and_up_and_leaves_nothing_below(raw):
     with raw.write() as db:
         assert migrate.current(db) is None
         migrate.upgrade(db)
-        assert migrate.current(db) == migrate.head()
+        assert migrate.current(db) == migrate.HEAD
         migrate.upgrade(db)
     with raw.write() as db:
         migrate.downgrade(db, "base")
@@ -80,7 +82,7 @@ def test_the_schema_goes_up_down_and_up_and_leaves_nothing_below(raw):
             assert db.exec_driver_sql(left).scalar() == 0
     with raw.write() as db:
         migrate.upgrade(db)
-        assert migrate.current(db) == migrate.head()
+        assert migrate.current(db) == migrate.HEAD
 
 
 def test_an_upgrade_that_fails_leaves_nothing(raw):
@@ -148,3 +150,9 @@ def test_sqlite_keeps_what_was_committed_through_a_power_cut(tmp_path):
             assert db.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
             assert db.exec_driver_sql("PRAGMA busy_timeout").scalar() == 10_000
     store.close()
+
+
+def test_the_version_that_the_code_needs_is_the_newest_there_is():
+    config = Config()
+    config.set_main_option("script_location", "server.store:migrations")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.HEAD]

@@ -126,7 +126,7 @@ def test_nothing_is_advised_where_nothing_computable_binds():
     found = advised(reviews(NO_INCOME, own_minor=100_000))
     assert found.advice == ()
     view = advice_view(found, [], texts_in("en"), CNY)
-    assert view["notes"][0] == "Nothing that we could compute would raise your limit at the moment."
+    assert view["notes"][0].startswith("We could compute nothing that you might do now")
 
 
 def test_a_cap_that_the_customer_set_is_never_advised_against():
@@ -225,6 +225,15 @@ def test_what_to_avoid_comes_from_the_triggers_in_force():
         "spending 2 times your monthly average or more",
     )
     assert to_avoid(rules[:1], texts_in("zh")) == ("逾期还款", "30天内借款6次或以上")
+
+
+def test_of_a_trigger_with_two_thresholds_both_are_told():
+    rules = parse_line_policy(*embedded("line_reference")).rules.values()
+    told = [one for one in to_avoid(rules, texts_in("en")) if "lenders or more" in one]
+    assert told == [
+        "asking 4 lenders or more within 30 days",
+        "asking 6 lenders or more within 90 days",
+    ]
 
 
 def test_what_if_runs_the_policy_and_changes_nothing():

@@ -79,7 +79,7 @@ def test_t16_expected_loss_cap_inverts_the_exposure():
 
 
 def test_t17_debt_service_cap_goes_down_to_the_minor_unit():
-    """The study prints 19,984.53: the nearest. A cap is never rounded up (decision 21)."""
+    """The study prints 19,984.53: the nearest. A cap is never rounded up (decision 19)."""
     capacity = Capacity(Decimal("0.5"), Decimal("0.146"), 12)
     cap = capacity_cap(capacity, 800_000, 220_000)
     rate = Fraction("0.146") / 12

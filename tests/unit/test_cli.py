@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.metadata import version
 
 import click
 import pytest
-import typer
 
 from server import cli
 from shared.config import SECTIONS
@@ -196,3 +197,36 @@ def test_whatever_happens_has_its_status_and_its_form(
         assert out == ""
         assert err.strip().startswith("error ")
         assert getattr(error, "hint", "") in err
+
+
+def loaded(*words):
+    """Return which heavy libraries and commands a call of the command line loads."""
+    code = (
+        "import sys; from server import cli; sys.argv[1:] = sys.argv[1].split(); cli.main();"
+        "print(' '.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, " ".join(words)], capture_output=True, text=True, check=True
+    )
+    names = set(done.stdout.splitlines()[-1].split())
+    commands = {name for name in names if name.startswith("server.commands.")}
+    return names & {"numpy", "sqlalchemy", "alembic", "flwr", "fastapi"}, commands
+
+
+def test_a_command_loads_no_more_than_it_needs():
+    assert loaded("--version") == (set(), {"server.commands.common"})
+    libraries, commands = loaded("policy", "lint", "--help")
+    assert libraries == {"numpy"}
+    assert "server.commands.policy_show" not in commands
+    libraries, commands = loaded("line", "show", "--help")
+    assert libraries == {"numpy", "sqlalchemy"}
+    assert "server.commands.line_why" not in commands
+    assert "server.commands.line_why" in loaded("line", "--help")[1]  # the control
+
+
+def test_a_group_has_its_commands_whichever_module_they_stand_in():
+    whole = cli.command_line().commands["policy"].commands
+    assert {"lint", "diff", "show", "history", "activate", "approve", "pause"} <= set(whole)
+    for inner in whole:
+        assert inner in cli.command_line("policy", inner).commands["policy"].commands
+    assert set(cli.command_line("policy", "nothing").commands["policy"].commands) == set(whole)

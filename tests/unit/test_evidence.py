@@ -37,7 +37,7 @@ def caps(*proofs, bureau=None, day=DAY, rating=B, policy=POLICY):
     return all_caps(policy, CN, rating, inputs)
 
 
-# --- the rule of decision 20
+# --- the rule of decision 18
 
 
 def test_a_proof_below_what_is_presumed_takes_nothing_away():

@@ -188,7 +188,7 @@ def test_the_same_explanation_in_chinese():
         "按您目前的评分\uff0c额度在19,428.57元以内\uff0c预期损失才在允许范围内。"
     )
     assert told.about_you[1].text == (
-        "根据银行和征信机构的数据\uff0c您的额度使用率比平均水平低12分。"
+        "根据银行和征信机构的数据\uff0c您在\u201c额度使用率\u201d一项的得分比平均水平低12分。"
     )
     assert json.loads(json.dumps(told.to_mapping(), ensure_ascii=False))["language"] == "zh"
 
@@ -197,6 +197,7 @@ def test_the_same_explanation_in_chinese():
     ("before", "limit", "target", "frozen", "start"),
     [
         (None, 100, None, False, "Your limit is"),
+        (None, 0, None, False, "No line can be opened"),
         (100, 200, None, False, "Your limit rose"),
         (200, 100, 300, False, "Your limit was lowered"),
         (100, 100, None, False, "Your limit stays"),
@@ -232,8 +233,8 @@ def test_what_points_are_measured_below_is_said():
         kind: tell(score_reason("INCOME", 1), EN, CNY, baseline=kind).text
         for kind in ("mean", "maximum", "above_cutoff")
     }
-    assert told["mean"] == "Your income, as the bank knows it, is 1 point below average."
-    assert told["above_cutoff"].endswith("1 point below those who just pass.")
+    assert told["mean"] == "For income, as the bank knows it, you have 1 point less than average."
+    assert told["above_cutoff"].endswith("1 point less than those who just pass.")
     assert len(set(told.values())) == 3
 
 

@@ -115,7 +115,7 @@ def test_scale_of_t34(default_prob, score):
     assert round(float(PRODUCT_SCALE.score_of(float(default_prob)))) == score
 
 
-def test_cap_stack_of_t39():
+def test_t39_cap_stack():
     caps = all_caps(POLICY, PACK, GOOD_B, T39)
     assert caps == {
         "grade": 2_500_000,
@@ -132,7 +132,7 @@ def test_cap_stack_of_t39():
     assert [reason.code for reason in decision.reasons] == ["P-LOSS"]
 
 
-def test_multiplier_of_t39_comes_after_the_cap_is_rounded_to_the_minor_unit():
+def test_t39_multiplier_comes_after_the_cap_is_rounded_to_the_minor_unit():
     decision = decide(in_slump(), PACK, snapshot(), T39)
     assert decision.limit_minor == 1_350_000  # 13,600 if the order were another
     assert [reason.code for reason in decision.reasons] == ["P-LOSS", "M-MACRO"]

@@ -83,7 +83,7 @@ def test_what_no_review_cures_is_told_apart():
     facts = quiet(dispute=True, budget_used=Decimal(1), consent=False)
     told = why(life, facts, missing={"bureau": "stale"})
     codes = [reason.code for reason in told.waits_for]
-    assert codes == ["H-MISSING", "P-CONSENT", "P-DISPUTE", "C-PAUSE"]
+    assert codes == ["P-CONSENT", "H-MISSING", "P-DISPUTE", "C-PAUSE"]
     assert told.earliest is not None  # once that is settled
     life.take(withdraw_consent(life.line, life.later(1)))
     assert [reason.code for reason in why(life).waits_for] == ["P-CONSENT"]

@@ -9,7 +9,6 @@ import re
 from functools import cache
 
 import pytest
-import typer
 
 from server import cli
 from tests.support import ROOT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from server.accounts.recording import LineDecision
 from server.limits.caps import Inputs
 from server.limits.policy import Policy
 from server.limits.reasons import Reason
@@ -37,6 +38,7 @@ from server.monitor.drift import (
     stability,
 )
 from server.monitor.fairness import (
+    PROTECTED,
     Outcome,
     Sums,
     fairness_report,
@@ -430,8 +432,25 @@ def test_the_report_holds_sums_and_no_person():
 
 
 def test_i19_no_input_of_a_decision_has_a_protected_attribute():
-    for schema in (Inputs, Snapshot, Policy, Reason, PolicyReviews, Change):
+    for schema in (Inputs, Snapshot, Policy, Reason, PolicyReviews, Change, LineDecision):
         assert protected_fields(schema) == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    word=st.sampled_from(sorted(PROTECTED)),
+    before=st.sampled_from(["", "customer", "is"]),
+    after=st.sampled_from(["", "code", "of_birth"]),
+    depth=st.integers(0, 4),
+)
+def test_i19_a_protected_attribute_is_found_under_any_name_and_at_any_depth(
+    word, before, after, depth
+):
+    name = "_".join(part for part in (before, word, after) if part)
+    schema = make_dataclass("Inner", [(name, str), ("amount_minor", int)])
+    for _ in range(depth):
+        schema = make_dataclass("Outer", [("inner", tuple[schema, ...]), ("percentage", int)])
+    assert protected_fields(schema) == (".".join([*["inner"] * depth, name]),)
 
 
 def test_i19_control_a_protected_attribute_is_found_however_deep():

@@ -15,6 +15,7 @@ from server.accounts.policies import rulebook_on, sources_in_force, text_of
 from server.commands import rule_store
 from server.policies import embedded
 from server.store.engine import open_store
+from server.store.people import texts_at
 from shared.errors import ConfigError, Conflict, FourEyes, NotFound, UsageError
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)

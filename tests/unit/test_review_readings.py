@@ -1,4 +1,4 @@
-"""The six readings of decision 23, each pinned by its figures."""
+"""The six readings of decision 21, each pinned by its figures."""
 
 from __future__ import annotations
 

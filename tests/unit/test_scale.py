@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from shared.errors import DataError, UsageError
+from shared.scorecard.card import Card, Line
+from shared.scorecard.reasons import Baseline
 from shared.scorecard.scale import (
     PRODUCT_SCALE,
     Grade,
@@ -69,6 +71,33 @@ def test_t09_the_published_formula_over_6000_probabilities():
     prob = stored_default_prob(np.random.default_rng(9).beta(1.2, 4.0, 6000))
     expected = 487.1228762045055 + 28.85390081777927 * np.log((1 - prob) / prob)
     np.testing.assert_allclose(SIDDIQI.score_of(prob), expected, rtol=0, atol=1e-10)
+
+
+T10_SCORES = {20: 440.6, 35: 474.6, 50: 507.7, 65: 534.8}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
+def test_t10_every_bin_is_scored_by_its_own_risk_whatever_the_order_of_the_bins(order):
+    """Domain T10, without optbinning, whose 1.0.0 gives two ages the score of a third.
+
+    The four bins have the risks behind the scores that the vector expects. Points and scores are
+    looked up by the bin's number alone: no bin has another's, and a new order changes nothing.
+    """
+    ages = [list(T10_SCORES)[at] for at in order]
+    prob = SIDDIQI.default_prob_of([T10_SCORES[age] for age in ages])
+    np.testing.assert_allclose(
+        SIDDIQI.score_of(stored_default_prob(prob)), [T10_SCORES[age] for age in ages], atol=0.05
+    )
+    points = tuple(int(one) for one in round_half_away(SIDDIQI.factor * np.log((1 - prob) / prob)))
+    labels = tuple(f"age {age}" for age in ages)
+    line = Line("bank", ("age_of_account",), "HIST", labels, points, (0.1,) * 3, 0.0)
+    made = Card(
+        "0" * 64, 1, 0.1, 3, 0.0, 0.0, 0.0, (line,), SIDDIQI, Baseline("mean", {"HIST": 0.0})
+    )
+    found = {age: made.points({line.name: at})["HIST"] for at, age in enumerate(ages)}
+    assert [found[age] + round(SIDDIQI.offset) for age in T10_SCORES] == pytest.approx(
+        list(T10_SCORES.values()), abs=1
+    )
 
 
 # Domain T34.

@@ -61,7 +61,8 @@ def test_what_no_review_cures_is_named_and_the_dates_count_from_then_on():
     life = Life().months(busy(), busy(), busy())
     view = told(life, facts=quiet(dispute=True))
     assert [one["code"] for one in view["waits_for"]] == ["P-DISPUTE"]
-    assert any("waits_for" in line for line in view["text"])
+    assert view["waits_for"][0]["text"] in view["text"]
+    assert not any("waits_for" in line for line in view["text"])  # no name of a field
     assert not told(life)["waits_for"]
 
 
@@ -94,8 +95,28 @@ def test_after_late_payment_the_cure_is_named_with_its_day():
     facts = quiet(clear_since=paid)
     view = told(life, facts=facts, on=paid)
     assert view["rule"] == "B08"
-    assert view["needs"] == f"nothing overdue until {EN.day(date.fromisoformat(view['earliest']))}"
+    day = EN.day(date.fromisoformat(view["earliest"]))
+    assert view["needs"] == f"whatever is due paid by today, and nothing overdue until {day}"
+    # Late payment is no watch: it is not told as one.
+    assert any(f"the time after the late payment ends on {day}" in one for one in view["text"])
+    assert not any("watch" in one for one in view["text"])
     assert view["progress"] == ""
+
+
+@pytest.mark.parametrize("texts", [EN, ZH])
+def test_a_limit_that_the_next_review_will_lower_is_told_so_before_it_falls(texts):
+    line = Life()
+    view = told(line, texts, smallest=700_000)
+    day, low = texts.day(line.line.next_review_on), texts.money(700_000, "CNY", 2)
+    assert any(day in one and low in one for one in view["text"])
+    assert len(told(line, texts)["text"]) == 1
+
+
+def test_a_watch_on_a_whole_limit_has_its_end_told_too():
+    view = told(Life().months(busy()))
+    assert view["missing_minor"] == 0
+    day = EN.day(date.fromisoformat(view["earliest"]))
+    assert f"the watch ends on {day} at the earliest" in view["text"][1]
 
 
 @pytest.mark.parametrize("texts", [EN, ZH])

@@ -117,7 +117,45 @@ def test_never_more_than_four_reasons():
     facts = busy(dispute=True, consent=False, budget_used=Decimal(1))
     found = why(life, facts, missing={"bank": "stale", "bureau": "stale"})
     assert len(found.reasons) == 4
-    assert codes(found)[0] == "B01"
+    assert codes(found)[:2] == ["P-CONSENT", "B01"]
+
+
+def test_silence_that_the_customer_chose_is_told_as_that_and_never_as_an_outage():
+    silent = {"bank": "no consent", "bureau": "stale"}
+    gone = why(Life(), quiet(consent=False), missing=dict.fromkeys(silent, "no consent"))
+    assert (gone.component, codes(gone)) == ("consent", ["P-CONSENT"])
+    found = why(Life(), missing=silent)
+    assert codes(found) == ["P-GRADE", "P-HOLDERS", "H-MISSING"]
+    assert [one.holders for one in found.reasons[1:]] == [("bank",), ("bureau",)]
+    assert found.reasons[1].family == "policy"  # about the customer
+
+
+def test_what_follows_from_a_score_with_a_gap_is_told_as_an_upper_bound():
+    shares = {name: share for name, share in BEST.items() if name != "bank"}
+    snapshot = SCORER.snapshot(shares, {"bank": "stale"})
+    decision = decide(LIMITS, PACK, snapshot, Inputs(START, current_minor=BASE))
+    line, _ = opened()
+    for texts, words in ((EN, "the data of the bank"), (ZH, "缺少银行的数据")):
+        for one in caps_view(decision, texts, CNY):
+            from_score = one["name"] in {"grade", "income", "expected_loss", "stress_loss"}
+            assert (words in one["text"]) == from_score, one
+        goal = target_of(decision, POLICY, START)
+        room = available(line, START, 0)
+        first = path_view(line, decision, goal, room, texts, CNY, multiplier=Decimal(1))[0]
+        assert first["step"] == "cap"
+        assert words in first["text"]
+    whole = caps_view(decided(), EN, CNY)
+    assert not any("not known" in one["text"] for one in whole)
+
+
+def test_nothing_can_be_drawn_without_a_standing_consent_whatever_the_line_knows():
+    line, _ = opened()
+    told = available(line, START, 100_000, consents=False)
+    assert (told.amount_minor, told.binding) == (0, ("state",))
+    assert [term.code for term in told.terms if term.binds] == ["P-CONSENT"]
+    rows = path(line, decided(own_minor=BASE), told)
+    assert rows[-2]["text"].startswith("Nothing can be drawn now")
+    assert available(line, START, 100_000).amount_minor == BASE - 100_000
 
 
 def decided(shares=BEST, **inputs):
@@ -173,6 +211,7 @@ def test_downturn_and_temporary_amount_stand_in_the_way_too():
     assert [(row["step"], row["amount_minor"]) for row in rows] == [
         ("cap", BASE),
         ("macro", 700_000),
+        ("above", BASE),
         ("temporary", BASE + 100_000),
         ("available", BASE + 100_000),
     ]

@@ -26,10 +26,14 @@ from server.api.routes.base import (
     router,
 )
 from server.api.shapes import answers as shapes
+from server.api.shapes import carried
+from server.api.shapes.common import Language
 from server.limits.linkage import Loan
 
 Asker = Annotated[Caller, caller(Role.CUSTOMER, Role.OFFICER, often="what_if")]
-Lang = Annotated[shapes.Language, Query(description="Of the sentences")]
+# What a customer's score is made of can be told as often as the score itself, and no oftener.
+Looker = Annotated[Caller, caller(Role.CUSTOMER, Role.OFFICER, Role.REGULATOR, often="score")]
+Lang = Annotated[Language, Query(description="Of the sentences")]
 Subject = Annotated[
     str,
     Query(
@@ -69,7 +73,7 @@ def _explained(found: APIRouter, desk: Desk) -> None:
         return read(desk, work)
 
     @found.get("/v1/lines/{line_id}/why", **looks(shapes.Why))
-    def why(line_id: LineId, who: Reader, lang: Lang = "zh") -> Response:
+    def why(line_id: LineId, who: Looker, lang: Lang = "zh") -> Response:
         """Answer both questions of today: why the limit is low, and why it is not back yet."""
 
         def work(db: Connection, now: datetime) -> dict[str, Any]:
@@ -99,9 +103,9 @@ def _tried(found: APIRouter, desk: Desk) -> None:
         return read(desk, work)
 
     @found.post(
-        "/v1/linkage", **looks(shapes.Linkage, also=(409,)), openapi_extra={"x-reads": True}
+        "/v1/linkage", **looks(carried.Linkage, also=(409,)), openapi_extra={"x-reads": True}
     )
-    def linkage(asked: shapes.LinkageAsked, who: CustomerOrOfficer) -> Response:
+    def linkage(asked: carried.LinkageAsked, who: CustomerOrOfficer) -> Response:
         """Say what a line means for a later mortgage or car loan: no enquiry, and not kept."""
         loan = Loan(
             asked.loan.type,
@@ -114,13 +118,13 @@ def _tried(found: APIRouter, desk: Desk) -> None:
         def work(db: Connection, now: datetime) -> dict[str, Any]:
             line_of(db, who, asked.line_id)
             told = answering.linkage(desk, db, asked.line_id, loan, asked.lang, now)
-            return shapes.Linkage(**told).body()
+            return carried.Linkage(**told).body()
 
         return read(desk, work)
 
 
 def _carried(found: APIRouter, desk: Desk) -> None:
-    @found.get("/v1/customers/{customer_id}/record", **looks(shapes.SignedRecord))
+    @found.get("/v1/customers/{customer_id}/record", **looks(carried.SignedRecord))
     def record(
         customer_id: Pseudonym, who: Customer, subject: Subject, line_id: OfLine = ""
     ) -> Response:
@@ -137,14 +141,14 @@ def _carried(found: APIRouter, desk: Desk) -> None:
             )
         return Response(signed.to_bytes(), media_type="application/json")
 
-    @found.get("/v1/customers/{customer_id}/data", **looks(shapes.DataUsed))
-    def data(customer_id: Pseudonym, who: Reader, lang: Lang = "zh") -> Response:
+    @found.get("/v1/customers/{customer_id}/data", **looks(carried.DataUsed))
+    def data(customer_id: Pseudonym, who: Looker, lang: Lang = "zh") -> Response:
         """Show what of a customer is used, holder by holder, and what is kept."""
         own(who, customer_id)
 
         def work(db: Connection, now: datetime) -> dict[str, Any]:
             told = answering.data_used(desk, db, customer_id, lang, now)
-            return shapes.DataUsed(**told).body()
+            return carried.DataUsed(**told).body()
 
         return read(desk, work)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from server.accounts import customers
 from server.accounts.desk import Desk
+from server.accounts.dossier import DECLARED
 from server.api.access import Caller, Role, caller, own
 from server.api.acts import Outcome, act, read
 from server.api.pages import USUAL, After, Count, Page, cut
@@ -28,8 +29,6 @@ from server.api.routes.base import (
 from server.api.shapes import customers as shapes
 from shared.errors import NotFound, Refused
 
-DECLARED: Final = "declared"
-"""The source that a customer can name for a proof: its own word."""
 Bringer = Annotated[Caller, caller(Role.CUSTOMER, Role.OFFICER, Role.OPERATOR)]
 Eraser = Annotated[Caller, caller(Role.CUSTOMER, Role.OPERATOR)]
 

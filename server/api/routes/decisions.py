@@ -10,12 +10,11 @@ from sqlalchemy import Connection
 
 from server.accounts import reviewing
 from server.accounts.desk import Desk
-from server.api.access import Caller, Role
+from server.api.access import Caller, Role, caller
 from server.api.acts import Outcome, act, if_match, read
 from server.api.pages import USUAL, Count, Page, cut
 from server.api.routes.base import (
     AfterNumber,
-    CustomerOrOfficer,
     DecisionId,
     LineId,
     Officer,
@@ -37,6 +36,8 @@ from shared.errors import NotFound, Refused
 
 LIFE: Final = timedelta(days=7)
 """For how long a proposal waits for the second person."""
+# Each is kept for ever, with a record that says all about the score.
+Asker = Annotated[Caller, caller(Role.CUSTOMER, Role.OFFICER, often="limit")]
 Wanted = Annotated[shapes.DecisionAsked, Body()]
 MAY: Final = {
     Role.CUSTOMER: frozenset(
@@ -83,9 +84,7 @@ def _made(found: APIRouter, desk: Desk) -> None:
     @found.post(
         "/v1/lines/{line_id}/decisions", **changes(shapes.LimitDecision, *_DECISION, etag=True)
     )
-    def decide(
-        line_id: LineId, asked: Wanted, who: CustomerOrOfficer, request: Request
-    ) -> Response:
+    def decide(line_id: LineId, asked: Wanted, who: Asker, request: Request) -> Response:
         """Have a line decided on; `If-Match` names the version that it is to be decided from."""
         _check_purpose(who, asked.purpose)
 

@@ -14,7 +14,7 @@ from server.api.access import Caller, Role, caller
 from server.api.acts import read
 from server.api.routes.answers import Lang
 from server.api.routes.base import looks, router
-from server.api.shapes import answers as shapes
+from server.api.shapes import rules as shapes
 
 Anybody = Annotated[Caller, caller(*Role)]
 TextId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of a rule text")]

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 
+from server.accounts.customers import consents_of
 from server.accounts.desk import Desk
+from server.accounts.dossier import CREDIT
 from server.api import schemas, views
 from server.api.access import Caller, Role, caller, own
 from server.limits.tables import LARGEST_MINOR
+from shared.errors import Refused
 
 Pseudonym = Annotated[
     str,
@@ -46,10 +49,11 @@ def _customers(found: APIRouter, desk: Desk) -> None:
         tags=["customers"],
         operation_id="score",
     )
-    async def score(pseudonym: Pseudonym, who: ScoreReader) -> Response:
+    def score(pseudonym: Pseudonym, who: ScoreReader) -> Response:
         """Give a customer's score, and what costs it points."""
         own(who, pseudonym)
-        return JSONResponse(views.score_view(service.score(pseudonym)))
+        allowed = _allowed(desk, who, pseudonym)
+        return JSONResponse(views.score_view(service.score(pseudonym, allowed=allowed)))
 
     @found.get(
         "/v1/customers/{pseudonym}/limit",
@@ -58,7 +62,7 @@ def _customers(found: APIRouter, desk: Desk) -> None:
         tags=["customers"],
         operation_id="limit",
     )
-    async def limit(
+    def limit(
         pseudonym: Pseudonym,
         who: LimitReader,
         current_minor: Amount = None,
@@ -76,8 +80,32 @@ def _customers(found: APIRouter, desk: Desk) -> None:
             current_minor=current_minor,
             drawn_minor=drawn_minor or 0,
             own_minor=own_minor,
+            allowed=_allowed(desk, who, pseudonym),
         )
         return JSONResponse(views.limit_view(service, scored, decision, current_minor))
+
+
+def _allowed(desk: Desk, who: Caller, pseudonym: str) -> frozenset[str] | None:
+    """Return the holders that may tell others of a customer; None: all of them.
+
+    Who was never asked for a consent here is scored as the federation agreed; whoever was has said
+    who may tell.
+
+    Raises
+    ------
+    Refused
+        If no consent to credit stands any more.
+    """
+    if who.role is Role.CUSTOMER:
+        return None
+    now = desk.clock()
+    with desk.store.read() as db:
+        desk.follow(db, now)
+        given = [one for one in consents_of(db, pseudonym) if one.purpose == CREDIT]
+    day = desk.today(now)
+    if given and not any(one.holds_on(day) for one in given):
+        raise Refused("the customer's consent to credit does not stand")
+    return frozenset(name for one in given if one.holds_on(day) for name in one.holders) or None
 
 
 def _model(found: APIRouter, desk: Desk) -> None:

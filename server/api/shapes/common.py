@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -66,6 +66,10 @@ Day = Annotated[
     WithJsonSchema({"type": "string", "format": "date"}),
     Field(description="A day where the lender is, YYYY-MM-DD", examples=["2026-03-02"]),
 ]
+Language = Literal["en", "zh"]
+Share = Annotated[float, Field(ge=0, le=1, description="Of 1; six decimals count")]
+Count = Annotated[int, Field(ge=0, le=10_000)]
+Amount = Annotated[int, Field(ge=0, le=10**15, description="Whole minor units of the currency")]
 
 
 class Asked(BaseModel):

@@ -1,0 +1,117 @@
+"""What a decision on a line is asked, made from, and comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from server.limits.caps import Inputs
+from server.limits.decide import Decision
+from server.limits.line import Line
+from server.limits.line_events import Initiator, LineEvent
+from server.limits.line_policy import LinePolicy
+from server.limits.pack import Pack
+from server.limits.policy import Policy
+from server.limits.products import Product
+from server.limits.reasons import Reason
+from server.limits.snapshot import Snapshot
+from server.limits.target import Target
+from server.limits.triggers import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is to be decided.
+
+    Parameters
+    ----------
+    purpose : str
+    day : date
+        Local civil date.
+    product : str
+    initiator : {'issuer', 'customer', 'regulator', 'partner'}
+    limit_minor : int, optional
+        Of a lower limit, a temporary amount or an override.
+    until : date, optional
+        Last day of a temporary amount.
+    """
+
+    purpose: str
+    day: date
+    product: str
+    initiator: Initiator = "issuer"
+    limit_minor: int | None = None
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a decision is made from, besides the rules and the line.
+
+    Parameters
+    ----------
+    facts : Facts
+    snapshot : Snapshot, optional
+        None where no cap is looked at.
+    inputs : Inputs, optional
+        None where no cap is looked at.
+    scale : Decimal
+        Of the allocator.
+    proofs : tuple of str
+        Ids of the evidence that counted.
+    """
+
+    facts: Facts
+    snapshot: Snapshot | None = None
+    inputs: Inputs | None = None
+    scale: Decimal = Decimal(1)
+    proofs: tuple[str, ...] = ()
+
+    @property
+    def owed_minor(self) -> int:
+        """Outstanding and held."""
+        return self.facts.outstanding_minor + self.facts.held_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a decision comes to.
+
+    Parameters
+    ----------
+    caps : Decision, optional
+    target : Target, optional
+    events : tuple of LineEvent
+        None where the line stays as it is.
+    after : Line
+    reasons : tuple of Reason
+        At most four, and one more where it is about enquiries.
+    earliest : date, optional
+        Of the first rise, if nothing more stands against it.
+    """
+
+    caps: Decision | None
+    target: Target | None
+    events: tuple[LineEvent, ...]
+    after: Line
+    reasons: tuple[Reason, ...]
+    earliest: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one product.
+
+    Parameters
+    ----------
+    policy : Policy
+    pack : Pack
+    line : LinePolicy
+    product : Product
+    """
+
+    policy: Policy
+    pack: Pack
+    line: LinePolicy
+    product: Product
