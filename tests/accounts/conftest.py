@@ -13,7 +13,7 @@ from tests.stores import empty_file, server, url  # noqa: F401 - fixtures
 
 # What of these modules depends on the database is in the store's own tests and in the other modules
 # here: over PostgreSQL they run under `make test-all`.
-_LATER = ("test_customers", "test_desk", "test_recording", "test_reviewing")
+_LATER = ("test_casework", "test_customers", "test_desk", "test_recording", "test_reviewing")
 
 
 def pytest_collection_modifyitems(items):

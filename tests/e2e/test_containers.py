@@ -233,7 +233,8 @@ def test_a_line_outlives_a_restart_of_the_limit_service(demo, customers, tmp_pat
         for number, name in enumerate(customers):
             words = ("token", "--role=customer", f"--subject={name}")
             token = demo.inside("limits", "confide", *words).stdout.strip()
-            client.headers |= {"Authorization": f"Bearer {token}", "Idempotency-Key": f"c{number}"}
+            client.headers["Authorization"] = f"Bearer {token}"
+            client.headers["Idempotency-Key"] = f"c{number}"
             consents = f"/v1/customers/{name}/consents"
             assert client.post(consents, json=asked).status_code == 201
             client.headers["Idempotency-Key"] = f"l{number}"

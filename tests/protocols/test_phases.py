@@ -98,6 +98,7 @@ def test_the_same_data_give_the_same_card(trained):
         assert again["score"]["bank"][key] == outcome["score"]["bank"][key]
 
 
+@pytest.mark.slow
 def test_other_data_give_another_card(trained, tmp_path):
     _, outcome = trained
     other = train(build(tmp_path, seed=2))
@@ -116,6 +117,7 @@ def test_a_sample_over_the_cap_is_counted_and_every_customer_is_scored(tmp_path)
     assert np.diag(counts).max() <= 1000
 
 
+@pytest.mark.slow
 def test_other_bins_after_a_first_run_need_the_consent_of_every_party(federation):
     folder = federation.parent
     train(federation)
@@ -261,6 +263,7 @@ def test_a_party_that_falls_silent_inside_a_phase_is_lost_within_its_deadline(
     assert_nothing_half_written(federation.parent)
 
 
+@pytest.mark.slow
 def test_who_does_not_even_answer_the_coordinator_is_named_and_not_who_waited_for_it(
     federation, monkeypatch
 ):

@@ -117,7 +117,7 @@ def test_score_needs_no_server(live):
     text = run(live, "score", name_of(0), *with_feeds(live))
     assert re.search(r"score 3\d\d of 950, grade E, default_prob 0\.\d{4}", text)
     assert "P-GRADE" in text
-    assert "Your utilisation, as the bank knows it" in text
+    assert "For utilisation, as the bank knows it, you have" in text
     # Nothing was kept: the feeds came for this answer only.
     with pytest.raises(EnvironmentFault, match="no score feed"):
         run(live, "score", name_of(0))
@@ -324,6 +324,7 @@ def test_text_of_a_defect_stands_in_no_log(live):
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_service_without_a_release_starts_and_follows_the_first_promotion(live):
     shutil.rmtree(live.registry.folder)

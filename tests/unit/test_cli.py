@@ -213,6 +213,7 @@ def loaded(*words):
     return names & {"numpy", "sqlalchemy", "alembic", "flwr", "fastapi"}, commands
 
 
+@pytest.mark.slow
 def test_a_command_loads_no_more_than_it_needs():
     assert loaded("--version") == (set(), {"server.commands.common"})
     libraries, commands = loaded("policy", "lint", "--help")

@@ -88,6 +88,7 @@ def fresh(code):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_changes_to_flower_reach_what_they_are_for():
     said = fresh("""
 import inspect
@@ -122,6 +123,7 @@ except Exception as error:
     assert said.startswith("Refused the coordinator sent another app")
 
 
+@pytest.mark.slow
 def test_every_bundle_of_a_run_goes_through_the_coordinators_check():
     said = fresh("""
 import inspect
