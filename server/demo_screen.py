@@ -47,8 +47,8 @@ def customer(found: Mapping[str, Any], digits: int) -> None:
         _used(line, money)
         _came_back(line["why"], money)
         _proven(line["proof"])
-    _say(f"{score['model']['name']}, {limit['policy']}, people simulated.")
-    _say("`confide replay golden` plays two punctual customers through a year and a downturn.")
+    golden = "`confide replay golden` plays two of them through a year and a downturn"
+    _say(f"(People are simulated. {golden}.)")
 
 
 def _used(line: Mapping[str, Any], money: Money) -> None:
@@ -78,7 +78,6 @@ def _came_back(why: Mapping[str, Any], money: Money) -> None:
         _say("Not about you: nothing.")
     way = back["restoration"]
     if way is not None:
-        _lines(way["text"][:1])
         if way["needs"]:
             _say(f"{way['rule']} waits for {way['needs']}: {way['progress']} so far.")
         steps = [f"{money(one['limit_minor'])} on {one['on']}" for one in way["steps"]]
@@ -104,8 +103,8 @@ def _reason(one: Mapping[str, Any]) -> None:
 def _proven(proof: Mapping[str, Any]) -> None:
     _head("Was it decided so?")
     where = f"leaf {proof['leaf']} of {proof['size']} in the log signed {proof['signed']}"
-    _say(f"The review is {where}: path and signature verify, and its")
-    _say("record, which the leaf commits to, leads to the same decision again, bit for bit.")
+    same = "the record leads to the same decision again, bit for bit"
+    _say(f"The review is {where}: it verifies, and {same}.")
 
 
 def _head(text: str) -> None:

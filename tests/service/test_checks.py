@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 
 from server.api.headers import ALWAYS
 from shared.errors import EnvironmentFault
+from tests.service.kit import NOW
 
 
 def test_a_process_is_up_whatever_is_missing(kit, start):
@@ -29,6 +30,15 @@ def test_the_service_is_ready_once_a_release_serves(kit, start):
         "release": "scorecard-0001",
         "missing": list(kit.federation.holders),
     }
+
+
+def test_feeds_that_another_process_took_are_not_missing(kit, start):
+    kit.serve()
+    one, other = start(kit), start(kit)
+    assert other.http.get("/readyz").json()["missing"] == list(kit.federation.holders)  # control
+    for party, raw in kit.feeds().items():
+        one.service.feeds.accept(raw, NOW, party=party)
+    assert other.http.get("/readyz").json()["missing"] == []
 
 
 def test_a_store_that_is_away_is_named(running, monkeypatch):
