@@ -143,26 +143,31 @@ def _whole(
 ) -> dict[str, int]:
     """Return limits in whole minor units that meet every bound.
 
-    The solver is right to about nine digits: what it means to be a whole number is taken as that,
-    the rest goes down. Should that break a bound, all goes down by a unit.
+    The solver is right to about nine digits of the largest cap: what it means to be a whole number
+    is taken as that, the rest goes down. Where a bound is still broken, the limit that weighs most
+    in it goes down until it holds: bounds and the order of risk come before the floors.
     """
-    meant = [round(limits[one.name]) for one in segments]
-    whole = [
-        min(near, one.cap_minor)
-        if abs(limits[one.name] - near) <= _CLOSE * max(1.0, near)
-        else math.floor(limits[one.name])
-        for one, near in zip(segments, meant, strict=True)
-    ]
+    whole = []
+    for one in segments:
+        near = round(limits[one.name])
+        close = abs(limits[one.name] - near) <= _CLOSE * max(1.0, near)
+        meant = near if close else math.floor(limits[one.name])
+        whole.append(min(max(meant, 0), one.cap_minor))
+    while (broken := _broken(rows, most, whole)) is not None:
+        row, excess = broken
+        at = max((i for i, limit in enumerate(whole) if limit), key=lambda i: float(row[i]))
+        whole[at] = max(0, whole[at] - math.ceil(excess / row[at]))
+    return {one.name: at for one, at in zip(segments, whole, strict=True)}
+
+
+def _broken(rows: _Row, most: _Row, whole: Sequence[int]) -> tuple[_Row, float] | None:
+    """Return the first bound that whole limits break, and by how much."""
     taken = np.array(whole, dtype=float)
+    used = rows @ taken
     slack = _CLOSE * np.maximum(np.abs(rows) @ taken, 1.0)
     slack[0] = 0.0  # commitments are counted, not measured
-    if not (rows @ taken <= most + slack).all():
-        whole = [max(one.floor_minor, at - 1) for one, at in zip(segments, whole, strict=True)]
-        for safer, riskier in _neighbours(segments):  # the order comes before the floors
-            lowest = min(whole[i] for i in safer)
-            for j in riskier:
-                whole[j] = min(whole[j], lowest)
-    return {one.name: at for one, at in zip(segments, whole, strict=True)}
+    beyond = np.flatnonzero(used > most + slack)
+    return (rows[beyond[0]], float(used[beyond[0]] - most[beyond[0]])) if beyond.size else None
 
 
 def _infeasible(segments: Sequence[Segment], budget: Budget) -> str:

@@ -269,3 +269,27 @@ def test_overlay_never_raises_and_the_lowest_counts():
 def test_overlay_needs_two_people_and_an_end(old, new, finding):
     with pytest.raises(ConfigError, match=finding):
         parse_overlays(OVERLAY.replace(old, new), "macro.toml")
+
+
+def test_a_budget_far_below_one_line_is_kept_to_the_minor_unit():
+    """The solver is right to digits of the largest cap: of 72 fen it is off by more than 72."""
+    odd = {"floor_minor": 0, "default_prob": 0.01, "lgd": 0.5, "funding": 0.03}
+    many = Segment(
+        name="many",
+        ladder="x",
+        customers=150,
+        cap_minor=570_000,
+        utilisation=0.5,
+        ccf=0.75,
+        revenue=0.5,
+        micro=False,
+        **odd,
+    )
+    few = replace(many, name="few", customers=1, cap_minor=10_000, ccf=0.5)
+    micro = replace(
+        few, name="micro", ladder="y", utilisation=0.125, ccf=0.09375, revenue=0.75, micro=True
+    )
+    tiny = Budget(commitments_minor=72, expected_loss_minor=None, capital_minor=1)
+    limits = allocate((many, few, micro), tiny).limits_minor
+    assert 150 * limits["many"] + limits["few"] + limits["micro"] <= 72
+    assert min(limits.values()) >= 0
