@@ -58,6 +58,9 @@ bench: $(BIN)/.dev  ## The measurements of the README
 	$(BIN)/python scripts/bench_engine.py --json bench/engine.json
 	$(BIN)/python scripts/bench_relay.py --json bench/relay.json
 	$(BIN)/python scripts/bench_limits.py --json bench/limits.json
+	$(BIN)/python scripts/bench_draws.py --json bench/draws.json
+	$(BIN)/python scripts/bench_store.py --json bench/store.json
+	$(BIN)/python scripts/bench_log.py --json bench/log.json
 	$(BIN)/python scripts/bench_sum.py --json bench/sum.json
 	$(BIN)/python scripts/bench_alignment.py --sizes 10000 100000 --json bench/alignment.json
 	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --demographics --json bench/scorecard_demographics.json
