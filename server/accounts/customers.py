@@ -33,7 +33,7 @@ from server.accounts.consents import (
     give_consent,
     withdraw_consent,
 )
-from server.accounts.deciding import LOOKED_INTO, UNTIL_LOOKED
+from server.accounts.deciding import UNTIL_LOOKED
 from server.accounts.desk import Desk
 from server.accounts.dossier import (
     CREDIT,
@@ -52,6 +52,7 @@ from server.accounts.dossier import (
 )
 from server.accounts.reviewing import close_for
 from server.limits.evidence import KINDS
+from server.limits.line import LOOKED_INTO
 from server.limits.plain import to_plain
 from server.store import approvals, decisions, idempotency, people
 from server.store.ids import minor, name, new_id, utc

@@ -16,9 +16,10 @@ from server.limits import line_acts
 from server.limits.caps import counted_income
 from server.limits.decide import Decision, decide
 from server.limits.delinquency import add_months, advance
-from server.limits.line import Cause, Line, State, Temporary
+from server.limits.line import LOOKED_INTO, Cause, Line, State, Temporary
 from server.limits.line_acts import Acted
-from server.limits.line_reasons import because, cooling, curing, first_of, progress, silent
+from server.limits.line_bars import bars, consents, cooling_down, is_paused
+from server.limits.line_reasons import FROZEN, because, curing, first_of, progress
 from server.limits.reasons import Reason
 from server.limits.restore import restoration
 from server.limits.review import Reviewed, age, review
@@ -32,8 +33,6 @@ CAPPED: Final = frozenset(
 """Purposes that look at the score and the caps."""
 RAISING: Final = frozenset({"open", "increase", "restore", "accept_offer", "temporary"})
 """Purposes that are refused, by the name of the check, while no score can be had."""
-LOOKED_INTO: Final = frozenset({"fraud", "purpose"})
-"""Causes of a freeze that only a person ends: no way around it, such as a new line."""
 UNTIL_LOOKED: Final = "a line is frozen until a person has looked into it"
 FOREVER: Final = 14  # scheduled reviews looked ahead at for an increase: more than a year
 
@@ -259,13 +258,13 @@ def _check_free(case: _Case, what: str) -> None:
     if case.goal.missing:
         told = ", ".join(f"{holder} ({why})" for holder, why in sorted(case.goal.missing.items()))
         findings.append(f"no current word of {told}")
-    if not facts.consent or case.before.consent_withdrawn_on is not None:
+    if not consents(case.before, facts):
         findings.append("the customer's consent does not stand")
     if facts.dispute:
         findings.append("a dispute is open")
     if facts.forborne_on is not None:
         findings.append("a concession was made because of difficulties")
-    if facts.budget_used >= case.rules.line.pause_at:
+    if is_paused(facts, case.rules.line):
         findings.append("increases are paused")
     if findings:
         raise Refused(f"{what}: " + "; ".join(findings))
@@ -279,20 +278,10 @@ def _standing(case: _Case) -> tuple[Reason, ...]:
     ]
     if line.delinquency.curing:
         found.append(curing(line.delinquency, policy.arrears))
-    if line.frozen_for in {"fraud", "purpose"}:
-        found.append(because("P-FRAUD" if line.frozen_for == "fraud" else "B10"))
-    if goal.missing:
-        found.append(silent(goal.missing))
-    if not facts.consent or line.consent_withdrawn_on is not None:
-        found.append(because("P-CONSENT"))
-    if facts.dispute:
-        found.append(because("P-DISPUTE"))
-    if facts.budget_used >= policy.pause_at:
-        found.append(because("C-PAUSE"))
-    cut = line.last_cut()
-    until = None if cut is None else cut + timedelta(days=policy.cool_down_days)
-    if line.is_reduced and until is not None and until > case.ask.day:
-        found.append(cooling(until))
+    if line.frozen_for in LOOKED_INTO:
+        found.append(because(FROZEN[line.frozen_for]))
+    found += bars(line, facts, goal, policy)
+    found += cooling_down(line, policy, case.ask.day)
     if goal.lowest_minor <= line.effective_limit_minor:
         found += goal.told()
     elif not found:

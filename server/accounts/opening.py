@@ -6,14 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from server.accounts.deciding import LOOKED_INTO, UNTIL_LOOKED
+from server.accounts.deciding import UNTIL_LOOKED
 from server.accounts.desk import Desk
 from server.accounts.dossier import CREDIT, customer
 from server.accounts.grounds import Ask
 from server.accounts.keeping import Decided, limit_of, made, new_decision, policy_ref
 from server.accounts.recording import LineDecision
 from server.accounts.standing import Standing, budget_id, look_at_newcomer
-from server.limits.line import BLANK
+from server.limits.line import BLANK, LOOKED_INTO
 from server.limits.line_events import line_to_mapping
 from server.store import decisions, lines, people
 from server.store.decisions import StoredDecision

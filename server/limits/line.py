@@ -18,6 +18,8 @@ from shared.errors import Conflict, DataError
 Cause = Literal["", "arrears", "default", "fraud", "purpose"]
 RANK: Final[tuple[Cause, ...]] = ("", "arrears", "default", "purpose", "fraud")
 """Why a line is frozen, gravest last: only a graver cause replaces another."""
+LOOKED_INTO: Final[frozenset[Cause]] = frozenset({"fraud", "purpose"})
+"""Causes of a freeze that only a person ends: no way around it, such as a new line."""
 
 
 class State(StrEnum):

@@ -12,6 +12,7 @@ from typing import Any
 from server.limits.line import (
     BLANK,
     DRAWING,
+    LOOKED_INTO,
     OPEN,
     RANK,
     Cause,
@@ -23,7 +24,7 @@ from server.limits.line import (
 )
 from server.limits.line_events import Initiator, Journal, LineEvent
 from server.limits.line_policy import LinePolicy
-from server.limits.line_reasons import because, curing
+from server.limits.line_reasons import FROZEN, because, curing
 from server.limits.reasons import Reason
 from server.limits.target import Target
 from shared.errors import Conflict, Refused, UsageError
@@ -220,15 +221,14 @@ def freeze(line: Line, cause: Cause, as_of: date, initiator: Initiator = "issuer
     Conflict
         If the line is not open, or frozen for that cause or a graver one.
     """
-    codes = {"fraud": "P-FRAUD", "purpose": "B10"}
-    if cause not in codes:
-        raise UsageError(f"cause must be {' or '.join(codes)}")
+    if cause not in LOOKED_INTO:
+        raise UsageError(f"cause must be {' or '.join(sorted(LOOKED_INTO))}")
     _must_be_open(line)
     if RANK.index(cause) <= RANK.index(line.frozen_for):
         raise Conflict(f"the line is frozen for {line.frozen_for}", check="state")
     journal = Journal(line, as_of, initiator)
     journal.note(
-        "frozen", [because(codes[cause])], state=State.FROZEN, frozen_for=cause, offer=None
+        "frozen", [because(FROZEN[cause])], state=State.FROZEN, frozen_for=cause, offer=None
     )
     return _done(journal)
 
@@ -241,7 +241,7 @@ def release(line: Line, as_of: date) -> Acted:
     Conflict
         If the line is not frozen for fraud or a purpose, or something is overdue or not cured.
     """
-    if line.frozen_for not in {"fraud", "purpose"}:
+    if line.frozen_for not in LOOKED_INTO:
         raise Conflict("only a freeze for fraud or a purpose is released by hand", check="state")
     if line.delinquency.curing:
         raise Conflict("what was overdue is not cured", check="state")

@@ -53,6 +53,11 @@ MOST_REASONS: Final = 4
 NOT_ALLOWED: Final = "no consent"
 """Why a holder is silent that the customer does not let tell."""
 
+FROZEN: Final[Mapping[str, str]] = MappingProxyType(
+    {"arrears": "B08", "default": "B08", "purpose": "B10", "fraud": "P-FRAUD"}
+)
+"""Reason code of each cause of a freeze."""
+
 
 def because(code: str, **params: int | str) -> Reason:
     """Return the reason of a code, with what its sentence says."""

@@ -13,9 +13,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from server.limits.delinquency import advance, cured_on
-from server.limits.line import Line, State, Window
+from server.limits.line import LOOKED_INTO, Line, State, Window
+from server.limits.line_bars import bars_told
 from server.limits.line_policy import Condition, LinePolicy
-from server.limits.line_reasons import because, curing, unheard
+from server.limits.line_reasons import FROZEN, because, curing
 from server.limits.reasons import Reason
 from server.limits.review import review_seen
 from server.limits.target import Target
@@ -301,14 +302,9 @@ def _window_need(window: Window, policy: LinePolicy, path: list[tuple[date, Line
 
 
 def _waits(line: Line, facts: Facts, target: Target, policy: LinePolicy) -> Iterator[Reason]:
-    if line.frozen_for in {"fraud", "purpose"}:
-        yield because("P-FRAUD" if line.frozen_for == "fraud" else "B10")
-    consents = facts.consent and line.consent_withdrawn_on is None
-    yield from unheard(target.missing, consent=consents)
-    if facts.dispute:
-        yield because("P-DISPUTE")
-    if facts.budget_used >= policy.pause_at:
-        yield because("C-PAUSE")
+    if line.frozen_for in LOOKED_INTO:
+        yield because(FROZEN[line.frozen_for])
+    yield from bars_told(line, facts, target, policy)
 
 
 def _need(one: Need) -> dict[str, Any]:

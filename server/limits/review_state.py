@@ -7,9 +7,10 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from server.limits.line import Line, Offer, State
+from server.limits.line_bars import bars
 from server.limits.line_events import Journal, LineEvent
 from server.limits.line_policy import LinePolicy
-from server.limits.line_reasons import because, curing, silent
+from server.limits.line_reasons import curing
 from server.limits.reasons import Reason
 from server.limits.target import Target
 from server.limits.triggers import Facts, Seen
@@ -97,7 +98,7 @@ class UnderReview:
         self.start = line.effective_limit_minor
         self.fell = self.left = False
         self.last_words: list[Reason] = []
-        self.barred = self._barred()
+        self.barred = bars(line, facts, target, policy)
 
     @property
     def line(self) -> Line:
@@ -108,19 +109,6 @@ class UnderReview:
         """Return what forbids raising anything (invariant I13)."""
         behaviour = [curing(self.late, self.policy.arrears)] if self.late.curing else []
         return behaviour + self.barred
-
-    def _barred(self) -> list[Reason]:
-        """Return what forbids it whatever the customer did on the line."""
-        facts, found = self.facts, []
-        if self.target.missing:
-            found.append(silent(self.target.missing))
-        if not facts.consent or self.line.consent_withdrawn_on is not None:
-            found.append(because("P-CONSENT"))
-        if facts.dispute:
-            found.append(because("P-DISPUTE"))
-        if facts.budget_used >= self.policy.pause_at:
-            found.append(because("C-PAUSE"))
-        return found
 
     def lower(self, kind: str, reasons: tuple[Reason, ...], low: int) -> None:
         """Note a lower limit, and that nothing rises in this review."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from server.limits.line import Line, State
+from server.limits.line_reasons import FROZEN
 from shared.errors import UsageError
 
 CODES: Final[Mapping[str, str]] = MappingProxyType(
@@ -22,12 +23,6 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Every term and the reason it stands for, in the order in which they are told of."""
-_FROZEN: Final[Mapping[str, str]] = {
-    "arrears": "B08",
-    "default": "B08",
-    "purpose": "B10",
-    "fraud": "P-FRAUD",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +173,7 @@ def _code(name: str, line: Line, *, consents: bool) -> str:
     if name != "state":
         return CODES[name]
     if line.frozen_for:
-        return _FROZEN[line.frozen_for]
+        return FROZEN[line.frozen_for]
     is_closing = line.state in {State.CLOSING, State.CLOSED}
     withdrawn = line.consent_withdrawn_on is not None or not consents
     return "P-CONSENT" if withdrawn and not is_closing else "P-CLOSE"

@@ -7,9 +7,9 @@ others is the component that bound, and gives the reasons (Regulation B, comment
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,20 +17,15 @@ from server.limits.caps import CAPS, FROM_SCORE
 from server.limits.decide import CAP_REASONS, Decision
 from server.limits.explain import Money, Texts, principal, tell
 from server.limits.line import Line, State
+from server.limits.line_bars import bars_told, consents, cooling_down
 from server.limits.line_policy import LinePolicy
-from server.limits.line_reasons import because, cooling, curing, progress, unheard
+from server.limits.line_reasons import FROZEN, because, curing, progress
 from server.limits.reasons import Reason
 from server.limits.review_state import is_idle
 from server.limits.target import Target
 from server.limits.triggers import Facts, look, needed_reviews
 from server.limits.waterfall import Available
 
-_FROZEN: Final[Mapping[str, str]] = {
-    "arrears": "B08",
-    "default": "B08",
-    "fraud": "P-FRAUD",
-    "purpose": "B10",
-}
 _CLOSED: Final = frozenset({State.CLOSING, State.CLOSED})
 
 
@@ -64,7 +59,7 @@ def standing(line: Line, facts: Facts, target: Target, policy: LinePolicy, as_of
     as_of : date
     """
     watched = _watched(line, facts, policy, as_of)
-    held = _held(line, facts, target, policy)
+    held = bars_told(line, facts, target, policy)
     component, first = _bound(line, facts, target, policy, as_of, watched)
     reasons = {one.code: one for one in reversed([*first, *watched, *held])}
     ordered = dict.fromkeys(one.code for one in [*first, *watched, *held])
@@ -83,8 +78,8 @@ def _bound(
     if line.state in _CLOSED:
         return "closed", [because("P-CLOSE")]
     if line.frozen_for:
-        return "frozen", [because(_FROZEN[line.frozen_for])]
-    if not _consents(line, facts):
+        return "frozen", [because(FROZEN[line.frozen_for])]
+    if not consents(line, facts):
         return "consent", [because("P-CONSENT")]
     return _lowest(line, target, policy, as_of, watched)
 
@@ -94,11 +89,11 @@ def _lowest(
 ) -> tuple[str, list[Reason]]:
     """Return which component is lowest on a line that is in use, and its reasons."""
     if line.effective_limit_minor < line.caps_limit_minor:
-        return "behaviour", [*watched, *_cooling(line, policy, as_of)]
+        return "behaviour", [*watched, *cooling_down(line, policy, as_of)]
     if target.lowest_minor <= line.effective_limit_minor:
         return "caps", list(target.told())
     if line.is_reduced:
-        return "cooling", _cooling(line, policy, as_of) or list(target.told())
+        return "cooling", cooling_down(line, policy, as_of) or list(target.told())
     return "agreed", [because("P-AGREED")]
 
 
@@ -117,26 +112,6 @@ def _watched(line: Line, facts: Facts, policy: LinePolicy, as_of: date) -> list[
     if idle is not None and is_idle(line, facts, policy, as_of):
         found.append(because("I-IDLE", days=idle.after_days))
     return found
-
-
-def _held(line: Line, facts: Facts, target: Target, policy: LinePolicy) -> list[Reason]:
-    """Return what forbids raising anything, whatever the customer does on the line."""
-    found = unheard(target.missing, consent=_consents(line, facts))
-    if facts.dispute:
-        found.append(because("P-DISPUTE"))
-    if facts.budget_used >= policy.pause_at:
-        found.append(because("C-PAUSE"))
-    return found
-
-
-def _consents(line: Line, facts: Facts) -> bool:
-    return facts.consent and line.consent_withdrawn_on is None
-
-
-def _cooling(line: Line, policy: LinePolicy, as_of: date) -> list[Reason]:
-    cut = line.last_cut() if line.is_reduced else None
-    until = None if cut is None else cut + timedelta(days=policy.cool_down_days)
-    return [] if until is None or until <= as_of else [cooling(until)]
 
 
 def caps_view(decision: Decision, texts: Texts, money: Money) -> list[dict[str, Any]]:
