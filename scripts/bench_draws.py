@@ -99,7 +99,7 @@ def make_lines(folder: Path, url: str, count: int) -> World:
         desk.scores.feeds.accept(raw, desk.scores.clock(), party=party)
     world = World(folder, url)
     for name in names:
-        with desk.store.write(durable=False) as db:
+        with desk.store.write() as db:
             agreed = ConsentRequest(name, "credit_line", PARTIES, ("repayment",))
             give_consent(desk, db, agreed, desk.clock())
             seen = BureauReport(name, desk.today(desk.clock()))

@@ -78,7 +78,7 @@ def draw_with_key(store: Store, line: str) -> None:
     """The same under an idempotency key: a claim, then effect and answer in one transaction."""
     number = next(NUMBERS)
     request = Request(f"{RUN}-{number}", "POST /v1/holds", "kim", "a" * 64)
-    with store.write(durable=False) as db:
+    with store.guard() as db:
         made = idempotency.claim(db, request, now())
     assert isinstance(made, Claim)
     asked = HoldRequest(f"{RUN}-{number}", line, 100, "CNY", "shopping")

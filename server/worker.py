@@ -8,6 +8,7 @@ supervisor is gone, and the worker ends too, after the requests at hand.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 DRAIN_S: Final = 5
 """Seconds that requests at hand may take once the process is told to stop."""
+COLLECT_AFTER: Final = (50_000, 20, 20)
+"""Garbage is looked for seldom: hardly anything here is a cycle, and each look costs a request."""
+SWITCH_S: Final = 0.001
+"""How long a thread may keep the others, and so the sockets, waiting."""
 FORM: Final = "%(asctime)s %(levelname)s %(message)s"
 """Of a line of the log."""
 
@@ -126,6 +131,10 @@ def run(task: Task, desk: Desk, listener: socket.socket, *, ended: threading.Eve
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     threading.Thread(target=watch, daemon=True).start()
+    gc.collect()
+    gc.freeze()  # what the start has made stays: no collection need look at it again
+    gc.set_threshold(*COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_S)
     with Duties(desk):
         server.run(sockets=[listener])
 

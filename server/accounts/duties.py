@@ -49,7 +49,7 @@ def expire_holds(desk: Desk) -> int:
 def forget_keys(desk: Desk) -> int:
     """Forget idempotency keys that are older than `KEYS_FOR`; return how many."""
     now = desk.clock()
-    with desk.store.write(durable=False) as db:
+    with desk.store.guard() as db:
         return idempotency.forget(db, now - KEYS_FOR)
 
 

@@ -89,7 +89,7 @@ def act(request: Request, who: Caller, desk: Desk, work: Work, *, status: int = 
         Whatever the work raises.
     """
     now, asked = desk.clock(), _asked(request, who)
-    with desk.store.write(durable=False) as db:
+    with desk.store.guard() as db:
         claimed = keys.claim(db, asked, now)
     if isinstance(claimed, Answer):
         return _respond(claimed, replayed=True)
@@ -188,7 +188,7 @@ def _give_up(desk: Desk, claimed: Claim) -> None:
 
     An answer that was kept after all (a commit whose echo was lost) stays.
     """
-    with contextlib.suppress(ConfideError), desk.store.write(durable=False) as db:
+    with contextlib.suppress(ConfideError), desk.store.guard() as db:
         keys.abandon(db, claimed)
 
 

@@ -6,10 +6,12 @@ everything (`server.api.document`). Access is not logged, since addresses hold p
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
@@ -37,6 +39,7 @@ from server.api.routes import (
 )
 from server.api.throttle import Rates, Throttle, load_rates
 from server.api.tokens import KEY_FILE
+from server.store.engine import POOL
 
 # In the order in which OpenAPI tells them.
 _ROUTES: Final = (
@@ -81,6 +84,7 @@ def create_app(
         description="Credit limits from a federated score, each with the reasons for it.",
         docs_url=None,
         redoc_url=None,
+        lifespan=_threads,
     )
     throttle = Throttle(rates or load_rates(desk.home))
     app.state.store_name = desk.store.name
@@ -102,6 +106,13 @@ def create_app(
     app.add_middleware(Secured)
     document.install(app)
     return app
+
+
+@asynccontextmanager
+async def _threads(_: FastAPI) -> AsyncIterator[None]:
+    """Take no more requests at once than there are connections: the others wait in their order."""
+    current_default_thread_limiter().total_tokens = POOL
+    yield
 
 
 def _follower(desk: Desk) -> Callable[[], Awaitable[None]]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from select import select
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -28,6 +28,7 @@ from server.store.migrate import HEAD, current, upgrade
 from shared.errors import ConfideError, Conflict, EnvironmentFault, UsageError
 
 PATIENCE: Final = 10.0  # seconds to wait for another's lock
+POOL: Final = 10  # connections that a process keeps
 _EXAMPLES: Final = "use sqlite:///limits.db or postgresql://user@host/name"
 _SQLITE_AWAY: Final = ("disk I/O", "readonly database", "unable to open", "malformed", "not a dat")
 # SQLSTATE classes: connection, resources (disk full), operator intervention, system error.
@@ -47,21 +48,18 @@ class Store:
         The URL without its password, for messages.
     turn : lock, optional
         On SQLite the writers of one process wait here, in turn, instead of polling the file.
+    guards : sqlalchemy.Engine
+        The same database, for `guard`.
     """
 
     engine: sa.Engine
     name: str
     turn: threading.Lock | None
+    guards: sa.Engine
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+    def write(self) -> Iterator[sa.Connection]:
         """Give a transaction that writes; all of it is kept, or nothing.
-
-        Parameters
-        ----------
-        durable : bool
-            If false, a power cut may undo the transaction after it was committed, whole and in
-            order: for what only guards a running request.
 
         Raises
         ------
@@ -71,7 +69,22 @@ class Store:
         Conflict
             With check `id`, if a row of that id came in at the same moment.
         """
-        with self._in_turn(), self._transaction(writes=True, durable=durable) as db:
+        with self._in_turn(), self._transaction(self.engine, writes=True) as db:
+            yield db
+
+    @contextmanager
+    def guard(self) -> Iterator[sa.Connection]:
+        """Give a connection whose statements count one by one, for what guards a running request.
+
+        A power cut may undo them, in order. PostgreSQL is asked once a statement, where a
+        transaction would cost three times as much; SQLite takes all of them as one transaction.
+
+        Raises
+        ------
+        EnvironmentFault, Conflict
+            See `write`.
+        """
+        with self._in_turn(), self._transaction(self.guards, writes=True, durable=False) as db:
             yield db
 
     @contextmanager
@@ -83,12 +96,13 @@ class Store:
         EnvironmentFault
             If the database is away.
         """
-        with self._transaction(writes=False, durable=True) as db:
+        with self._transaction(self.engine, writes=False) as db:
             yield db
 
     def close(self) -> None:
         """Let all connections go."""
         self.engine.dispose()
+        self.guards.dispose()
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -103,14 +117,14 @@ class Store:
             self.turn.release()
 
     @contextmanager
-    def _transaction(self, *, writes: bool, durable: bool) -> Iterator[sa.Connection]:
+    def _transaction(
+        self, engine: sa.Engine, *, writes: bool, durable: bool = True
+    ) -> Iterator[sa.Connection]:
         options: dict[str, Any] = {"confide_writes": writes, "confide_durable": durable}
-        if self.engine.dialect.name == "postgresql" and not writes:
+        if engine.dialect.name == "postgresql" and not writes:
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         try:
-            with self.engine.connect().execution_options(**options) as db, db.begin():
-                if not durable and self.engine.dialect.name == "postgresql":
-                    db.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            with engine.connect().execution_options(**options) as db, db.begin():
                 yield db
                 if not db.in_transaction():
                     raise ConfideError("a refusal was caught inside the transaction it ended")
@@ -121,7 +135,7 @@ class Store:
             raise meant from error
 
 
-def open_store(url: str, *, pool: int = 10, create: bool = False) -> Store:
+def open_store(url: str, *, pool: int = POOL, create: bool = False) -> Store:
     """Open a database whose schema is this version's.
 
     Parameters
@@ -141,11 +155,15 @@ def open_store(url: str, *, pool: int = 10, create: bool = False) -> Store:
     parsed = _url(url)
     name = parsed.render_as_string(hide_password=True)
     try:
-        engine = _sqlite(parsed, pool) if parsed.drivername == "sqlite" else _postgres(parsed, pool)
+        if parsed.drivername == "sqlite":
+            engine = guards = _sqlite(parsed, pool)
+        else:
+            engine = _postgres(parsed, pool)
+            guards = _postgres(parsed, pool, isolation_level="AUTOCOMMIT", synchronous_commit="off")
     except ImportError as error:
         what = "PostgreSQL needs the driver psycopg"
         raise EnvironmentFault(what, hint="pip install 'confide[postgres]'") from error
-    store = Store(engine, name, threading.Lock() if engine.dialect.name == "sqlite" else None)
+    store = Store(engine, name, threading.Lock() if engine is guards else None, guards)
     try:
         if create:
             with store.write() as db:
@@ -237,23 +255,30 @@ def _sqlite(url: sa.URL, pool: int) -> sa.Engine:
     return engine
 
 
-def _postgres(url: sa.URL, pool: int) -> sa.Engine:
+def _postgres(
+    url: sa.URL,
+    pool: int,
+    *,
+    isolation_level: Literal["READ COMMITTED", "AUTOCOMMIT"] = "READ COMMITTED",
+    **settings: str,
+) -> sa.Engine:
     wait = int(PATIENCE * 1000)
     # A worker that hangs in a transaction must not keep a line locked for ever.
-    limits = {
-        "lock_timeout": wait,
-        "statement_timeout": 3 * wait,
-        "idle_in_transaction_session_timeout": 6 * wait,
+    settings |= {
+        "lock_timeout": f"{wait}",
+        "statement_timeout": f"{3 * wait}",
+        "idle_in_transaction_session_timeout": f"{6 * wait}",
     }
     engine = sa.create_engine(
         url,
+        isolation_level=isolation_level,
         pool_size=pool,
         max_overflow=pool,
         hide_parameters=True,  # an error's text must not hold what a person's row holds
         connect_args={
             "connect_timeout": int(PATIENCE),
             "application_name": "confide",
-            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },
     )
 

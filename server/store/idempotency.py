@@ -1,6 +1,6 @@
 """Idempotency keys: the same request twice has one effect and one answer.
 
-A request first *claims* its key, in a transaction of its own that need not outlive a power cut.
+A request first *claims* its key, on its own and so that it need not outlive a power cut.
 Then its effects and its answer are written in one transaction, which ends the claim only if the
 claim is still its own. A worker that is killed leaves a claim whose lease runs out; who comes again
 takes it over, and whatever the first worker might still want to commit is refused then. So there is
@@ -34,10 +34,11 @@ _ADD: Final = {
     kind.dialect.name: kind.insert(KEYS).on_conflict_do_nothing().returning(_K.key)
     for kind in (postgresql, sqlite)
 }
-_FIND: Final = sa.select(KEYS).where(_OWN).with_for_update()
+_FIND: Final = sa.select(KEYS).where(_OWN)
+# Of those who find the same lease run out, one takes over.
 _TAKE_OVER: Final = (
     sa.update(KEYS)
-    .where(_OWN)
+    .where(_OWN, _K.token == bindparam("p_before"), _K.status.is_(None))
     .values(token=bindparam("p_token"), lease_until=bindparam("p_lease_until", type_=Instant))
 )
 _FINISH: Final = (
@@ -108,7 +109,7 @@ class Answer:
 def claim(
     db: Connection, request: Request, at: datetime, *, lease: timedelta = LEASE
 ) -> Claim | Answer:
-    """Claim a key, or return the answer that it got before.
+    """Claim a key, or return the answer that it got before; for `Store.guard`.
 
     Raises
     ------
@@ -138,7 +139,9 @@ def claim(
         return Answer(found.status, found.headers, bytes(found.body))
     if found.lease_until > utc(at):
         raise Conflict("the same request is being answered", check="in-flight", hint="wait")
-    db.execute(_TAKE_OVER, _mine(made) | {"p_lease_until": row["lease_until"]})
+    values = {"p_before": found.token, "p_lease_until": row["lease_until"]}
+    if db.execute(_TAKE_OVER, _mine(made) | values).rowcount == 0:
+        raise Conflict("the key is in use", check="in-flight", hint="repeat this request")
     return made
 
 

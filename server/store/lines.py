@@ -47,6 +47,8 @@ TAKE: Final = MOVE.where(
 _ADD_EVENT: Final = sa.insert(LINE_EVENTS)
 _GET: Final = sa.select(LINES).where(_L.id == bindparam("p_line"))
 _LOCK: Final = _GET.with_for_update()
+_HEAD: Final = sa.select(_L.customer_id, _L.version).where(_L.id == bindparam("p_line"))
+_LOCK_HEAD: Final = _HEAD.with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,20 @@ def get_line(db: Connection, line_id: str, *, lock: bool = False) -> StoredLine:
     if row is None:
         raise NotFound("there is no line of that id")
     return read(row)
+
+
+def head_of(db: Connection, line_id: str, *, lock: bool = False) -> tuple[str, int]:
+    """Return whose a line is, and its version; see `get_line`.
+
+    Raises
+    ------
+    NotFound
+    """
+    row = db.execute(_LOCK_HEAD if lock else _HEAD, {"p_line": line_id}).first()
+    if row is None:
+        raise NotFound("there is no line of that id")
+    customer_id, version = row
+    return customer_id, version
 
 
 def lines_of(db: Connection, customer_id: str) -> list[StoredLine]:

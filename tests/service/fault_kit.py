@@ -171,7 +171,7 @@ class World:
         made = []
         for _ in range(number):
             customer = good(len(self.lines))
-            with self.store.write(durable=False) as db:
+            with self.store.write() as db:
                 now = self.desk.clock()
                 consent = ConsentRequest(customer, "credit_line", PARTIES, ("repayment",))
                 give_consent(self.desk, db, consent, now)

@@ -191,12 +191,12 @@ def test_a_request_that_is_being_answered_is_not_begun_twice(toy, monkeypatch):
     kind, held = type(toy.world.desk.store), threading.Lock()
     original = kind.write
 
-    def write(store, *, durable=True):
+    def write(store):
         # Between claim and effect: on SQLite a second claim would wait for a transaction under way.
-        if durable and held.acquire(blocking=False):
+        if held.acquire(blocking=False):
             inside.set()
             assert go.wait(20)
-        return original(store, durable=durable)
+        return original(store)
 
     monkeypatch.setattr(kind, "write", write)
     first = threading.Thread(target=lambda: answers.append(toy.post()))
@@ -252,11 +252,10 @@ def test_an_answer_that_was_kept_stays_when_its_commit_was_not_heard(toy, monkey
     original = kind.write
 
     @contextmanager
-    def deaf(store, *, durable=True):
-        with original(store, durable=durable) as db:
+    def deaf(store):
+        with original(store) as db:
             yield db
-        if durable:
-            raise EnvironmentFault("the database is away")
+        raise EnvironmentFault("the database is away")
 
     monkeypatch.setattr(kind, "write", deaf)
     problem(toy.post(), 503, "environment")

@@ -115,7 +115,7 @@ def test_one_key_by_many_at_once_is_claimed_by_one(world):
     request = Request("k", "POST /x", "kim", "a" * 64)
 
     def claim():
-        with world.store.write(durable=False) as db:
+        with world.store.guard() as db:
             return idempotency.claim(db, request, START)
 
     results = at_once([claim] * 8)

@@ -29,7 +29,7 @@ def refused(check, function, *args, **kwargs):
 
 
 def claim(store, request=REQUEST, at=START):
-    with store.write(durable=False) as db:
+    with store.guard() as db:
         return idempotency.claim(db, request, at)
 
 

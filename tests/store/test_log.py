@@ -374,7 +374,8 @@ def test_decisions_from_before_the_log_wait_for_their_place(empty_url):
 
     parsed = engines._url(empty_url)
     make = engines._sqlite if parsed.drivername == "sqlite" else engines._postgres
-    old = engines.Store(make(parsed, 2), "test", threading.Lock())
+    engine = make(parsed, 2)
+    old = engines.Store(engine, "test", threading.Lock(), engine)
     with old.write() as db:
         migrate.upgrade(db, "0002")
         one = NewDecision("d1", "c", "open", b"{}", "p", "m", "k")

@@ -25,7 +25,8 @@ def raw(empty_url):
     """A store over a database with nothing in it."""
     parsed = engines._url(empty_url)
     make = engines._sqlite if parsed.drivername == "sqlite" else engines._postgres
-    store = engines.Store(make(parsed, 4), "test", threading.Lock())
+    engine = make(parsed, 4)
+    store = engines.Store(engine, "test", threading.Lock(), engine)
     yield store
     store.close()
 
@@ -141,14 +142,22 @@ def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path, re
 
 
 def test_sqlite_keeps_what_was_committed_through_a_power_cut(tmp_path):
-    """WAL with synchronous=FULL (2) for money; NORMAL (1) only where it was asked for."""
+    """WAL with synchronous=FULL (2) for money; NORMAL (1) only for guards."""
     store = open_store(f"sqlite:///{tmp_path}/limits.db", create=True)
-    for durable, level in ((True, 2), (False, 1), (True, 2)):
-        with store.write(durable=durable) as db:
+    for transaction, level in ((store.write, 2), (store.guard, 1), (store.write, 2)):
+        with transaction() as db:
             assert db.exec_driver_sql("PRAGMA synchronous").scalar() == level
             assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert db.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
             assert db.exec_driver_sql("PRAGMA busy_timeout").scalar() == 10_000
+    store.close()
+
+
+def test_postgresql_waits_for_the_disk_except_for_guards(server):
+    store = open_store(server.new_database(), create=True)
+    for transaction, level in ((store.write, "on"), (store.guard, "off"), (store.write, "on")):
+        with transaction() as db:
+            assert db.exec_driver_sql("SHOW synchronous_commit").scalar() == level
     store.close()
 
 

@@ -146,7 +146,7 @@ def _refusals(*statuses: int) -> dict[int | str, Any]:
     return {status: dict(_PROBLEM) for status in statuses}
 
 
-def line_of(db: Connection, who: Caller, line_id: str, *, lock: bool = False) -> StoredLine:
+def line_of(db: Connection, who: Caller, line_id: str) -> StoredLine:
     """Return a line that a caller may see; to a customer others' are not there.
 
     Raises
@@ -155,15 +155,15 @@ def line_of(db: Connection, who: Caller, line_id: str, *, lock: bool = False) ->
         In the same words whether it is somebody else's or nobody's.
     """
     try:
-        line = lines.get_line(db, line_id, lock=lock)
+        line = lines.get_line(db, line_id)
         own(who, line.customer_id)
     except NotFound:
         raise NotFound("there is no line of that id") from None
     return line
 
 
-def line_to_change(db: Connection, who: Caller, line_id: str, request: Request) -> StoredLine:
-    """Return a line that a caller may see, at the version that ``If-Match`` demands.
+def check_line(db: Connection, who: Caller, line_id: str, request: Request) -> None:
+    """Check that a caller may see a line, and that it is at the version ``If-Match`` demands.
 
     Raises
     ------
@@ -172,9 +172,12 @@ def line_to_change(db: Connection, who: Caller, line_id: str, request: Request) 
     Conflict
         With check `version`.
     """
-    line = line_of(db, who, line_id, lock="if-match" in request.headers)
-    check_version(request, line.version)
-    return line
+    try:
+        customer, version = lines.head_of(db, line_id, lock="if-match" in request.headers)
+        own(who, customer)
+    except NotFound:
+        raise NotFound("there is no line of that id") from None
+    check_version(request, version)
 
 
 def hold_of(db: Connection, who: Caller, hold_id: str) -> holds.Hold:
@@ -187,7 +190,7 @@ def hold_of(db: Connection, who: Caller, hold_id: str) -> holds.Hold:
     """
     try:
         found = holds.get_hold(db, hold_id)
-        own(who, lines.get_line(db, found.line_id).customer_id)
+        own(who, lines.head_of(db, found.line_id)[0])
     except NotFound:
         raise NotFound("there is no hold of that id") from None
     return found

@@ -22,9 +22,9 @@ from server.api.routes.base import (
     Operator,
     Reader,
     changes,
+    check_line,
     hold_of,
     line_of,
-    line_to_change,
     link,
     looks,
     router,
@@ -34,7 +34,7 @@ from server.api.shapes.common import Told
 from server.store import draws, holds, repayments
 from server.store.holds import HoldRequest
 from server.store.ids import new_id
-from server.store.lines import StoredLine, get_line
+from server.store.lines import StoredLine, head_of
 from server.store.repayments import RepaymentRequest
 from shared.errors import Conflict
 
@@ -74,7 +74,7 @@ def _holds(found: APIRouter, desk: Desk) -> None:
         """Set money aside on a line; it falls away by itself if it is neither drawn nor voided."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            line_to_change(db, who, line_id, request)
+            check_line(db, who, line_id, request)
             made = drawing.hold(desk, db, _wanted(line_id, asked, now), asked.ttl, now)
             return _done(db, line_id, shapes.Hold.of(made))
 
@@ -90,7 +90,7 @@ def _resolutions(found: APIRouter, desk: Desk) -> None:
 
         def work(db: Connection, now: datetime) -> Outcome:
             line_id = hold_of(db, who, hold_id).line_id
-            line_to_change(db, who, line_id, request)
+            check_line(db, who, line_id, request)
             made = drawing.post(desk, db, hold_id, asked.months, now)
             return _done(db, line_id, shapes.Drawdown.of(made))
 
@@ -102,7 +102,7 @@ def _resolutions(found: APIRouter, desk: Desk) -> None:
 
         def work(db: Connection, now: datetime) -> Outcome:
             line_id = hold_of(db, who, hold_id).line_id
-            line_to_change(db, who, line_id, request)
+            check_line(db, who, line_id, request)
             made = drawing.void(desk, db, hold_id, now)
             return _done(db, line_id, shapes.Hold.of(made))
 
@@ -118,9 +118,9 @@ def _draws(found: APIRouter, desk: Desk) -> None:
         """Draw money in one step."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            line_to_change(db, who, line_id, request)
+            check_line(db, who, line_id, request)
             made = drawing.draw(desk, db, _wanted(line_id, asked, now), asked.months, now)
-            return _done(db, line_id, shapes.Drawdown.of(made))
+            return Outcome(shapes.Drawdown.of(made).body(), etag=made.line_version)
 
         return act(request, who, desk, work)
 
@@ -150,7 +150,7 @@ def _repayments(found: APIRouter, desk: Desk) -> None:
         """Apply a payment that has come in, once; 200 if it was reported before."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            line_to_change(db, who, asked.line_id, request)
+            check_line(db, who, asked.line_id, request)
             wanted = RepaymentRequest(
                 id=new_id(now),
                 external_ref=asked.external_ref,
@@ -162,7 +162,7 @@ def _repayments(found: APIRouter, desk: Desk) -> None:
             )
             made = repaying.repay(desk, db, wanted, now)
             body = shapes.Repayment.of(made).body()
-            version = get_line(db, made.line_id).version
+            version = head_of(db, made.line_id)[1]
             return Outcome(body, etag=version, status=201 if made.id == wanted.id else 200)
 
         return act(request, who, desk, work)
@@ -236,4 +236,4 @@ def _same_currency(line: StoredLine, currency: str) -> None:
 
 
 def _done(db: Connection, line_id: str, shape: Told) -> Outcome:
-    return Outcome(shape.body(), etag=get_line(db, line_id).version)
+    return Outcome(shape.body(), etag=head_of(db, line_id)[1])
