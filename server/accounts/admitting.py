@@ -22,6 +22,7 @@ from server.accounts.repaying import days_past_due
 from server.limits.joint import PartnerDecision
 from server.limits.line import Line, State
 from server.limits.line_events import line_from_mapping
+from server.limits.line_reasons import FROZEN
 from server.limits.products import Product, purpose_of_draw
 from server.limits.waterfall import Available, Room, available
 from server.store import people
@@ -31,7 +32,6 @@ from shared.errors import Conflict, DrawRefused
 
 FORBIDDEN: Final = "B10"
 """Reason of a draw for what the law forbids."""
-FROZEN: Final = {"arrears": "B08", "default": "B08", "purpose": "B10", "fraud": "P-FRAUD"}
 _H: Final = HOLDS.c
 _D: Final = DRAWDOWNS.c
 _C: Final = people.CONSENTS.c

@@ -245,11 +245,11 @@ def release(line: Line, as_of: date) -> Acted:
         raise Conflict("only a freeze for fraud or a purpose is released by hand", check="state")
     if line.delinquency.curing:
         raise Conflict("what was overdue is not cured", check="state")
-    journal = Journal(line, as_of)
-    windows = (*(one for one in line.windows if one.code != "B10"), Window("B10", as_of, as_of))
+    journal, code = Journal(line, as_of), FROZEN[line.frozen_for]
+    windows = (*(one for one in line.windows if one.code != code), Window(code, as_of, as_of))
     journal.note(
         "cured",
-        [because("B10")],
+        [because("P-CLEARED")],
         state=State.OBSERVATION,
         frozen_for="",
         windows=windows,

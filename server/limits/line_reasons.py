@@ -38,6 +38,7 @@ LINE_CODES: Final[Mapping[str, Family]] = MappingProxyType(
         "P-HOLDERS": "policy",
         "P-DISPUTE": "policy",
         "P-FRAUD": "policy",
+        "P-CLEARED": "policy",
         "P-AGREED": "policy",
         "P-OWN": "policy",
         "P-TEMP": "policy",

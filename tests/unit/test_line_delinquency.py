@@ -216,6 +216,10 @@ def test_fraud_and_a_forbidden_purpose_freeze_until_a_person_looked():
     assert life.brief == ("active", BASE)
     life.review(quiet(fraud=True))
     assert (life.line.frozen_for, life.codes) == ("fraud", ["P-FRAUD"])
+    life.take(release(life.line, life.later(1)))
+    assert life.brief == ("observation", BASE)
+    assert [one.code for one in life.events[-1].reasons] == ["P-CLEARED"]
+    assert [one.code for one in life.line.windows] == ["P-FRAUD"]  # nobody said a forbidden purpose
     with pytest.raises(Conflict, match="by hand"):
         release(Life().line, life.later(1))
 
