@@ -18,21 +18,21 @@ import numpy as np
 from _bench import peak_rss_mb, spread
 
 from server.accounts.scores import load_policy
-from server.limits.batch import BatchReviewed, review_batch
-from server.limits.batch_columns import NEVER, NONE, STATES, Columns, FactColumns, LineColumns
-from server.limits.batch_inputs import InputColumns, ScoreColumns
-from server.limits.batch_pack import line_columns
-from server.limits.batch_rows import facts_of_row, line_of_row
-from server.limits.batch_state import KINDS
-from server.limits.batch_target import targets_of
-from server.limits.caps import Income, Inputs
-from server.limits.decide import decide
-from server.limits.line import Line, State
-from server.limits.line_lint import parse_line_policy
-from server.limits.reasons import Reason
-from server.limits.review import review
-from server.limits.snapshot import Rating, Snapshot
-from server.limits.target import target_of
+from server.limits.basis.reasons import Reason
+from server.limits.batch.batch import BatchReviewed, review_batch
+from server.limits.batch.columns import NEVER, NONE, STATES, Columns, FactColumns, LineColumns
+from server.limits.batch.inputs import InputColumns, ScoreColumns
+from server.limits.batch.pack import line_columns
+from server.limits.batch.rows import facts_of_row, line_of_row
+from server.limits.batch.state import KINDS
+from server.limits.batch.target import targets_of
+from server.limits.caps.caps import Income, Inputs
+from server.limits.caps.decide import decide
+from server.limits.caps.snapshot import Rating, Snapshot
+from server.limits.line.line import Line, State
+from server.limits.line.review import review
+from server.limits.line.target import target_of
+from server.limits.rules.line_lint import parse_line_policy
 from server.policies import embedded
 from shared.scorecard.scale import PRODUCT_SCALE, round_half_away
 

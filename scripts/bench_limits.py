@@ -45,9 +45,9 @@ from _bench import (
 from server.accounts.scores import HOME, LimitService, load_policy
 from server.api.throttle import RATES_FILE
 from server.api.tokens import KEY_FILE, OFFLINE, Caller, Role, make_keys, mint
-from server.limits.caps import Inputs
-from server.limits.decide import decide
-from server.limits.snapshot import Share
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import decide
+from server.limits.caps.snapshot import Share
 from server.registry import Registry
 from shared.config import Federation, parse_federation
 from shared.feed import FeedRow, pack_feed

@@ -39,10 +39,10 @@ from _bench import (
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from server.accounts import proving
 from server.accounts.proving import Place
-from server.limits.caps import Inputs
-from server.limits.decide import decide
-from server.limits.record import DecisionRecord, Rules, digest_of, read_record, replay
-from server.limits.snapshot import Rating, Snapshot
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import decide
+from server.limits.caps.record import DecisionRecord, Rules, digest_of, read_record, replay
+from server.limits.caps.snapshot import Rating, Snapshot
 from server.policies import embedded
 from server.prooflog.export import export_decision, to_bytes
 from server.prooflog.folder import FileLeaves, open_book

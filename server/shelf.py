@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from server.limits.snapshot import Share
+from server.limits.caps.snapshot import Share
 from shared.feed import FeedHeader
 from shared.release import Manifest
 

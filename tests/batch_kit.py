@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from server.limits.batch import review_batch
-from server.limits.batch_pack import columns_of, target_columns
-from server.limits.batch_rows import line_of_row
-from server.limits.batch_state import KINDS
-from server.limits.delinquency import add_months, bucket_of
-from server.limits.line import Delinquency, Line, Offer, State, Temporary, Window
-from server.limits.reasons import Reason
-from server.limits.review import review
-from server.limits.target import target_from
-from server.limits.triggers import Facts
+from server.limits.basis.reasons import Reason
+from server.limits.batch.batch import review_batch
+from server.limits.batch.pack import columns_of, target_columns
+from server.limits.batch.rows import line_of_row
+from server.limits.batch.state import KINDS
+from server.limits.line.delinquency import add_months, bucket_of
+from server.limits.line.line import Delinquency, Line, Offer, State, Temporary, Window
+from server.limits.line.review import review
+from server.limits.line.target import target_from
+from server.limits.line.triggers import Facts
 
 DAY = date(2027, 3, 1)
 OPEN = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from server.limits.line_acts import open_line, request
-from server.limits.line_lint import parse_line_policy
-from server.limits.reasons import Reason
-from server.limits.review import review
-from server.limits.target import target_from
-from server.limits.triggers import Facts
+from server.limits.basis.reasons import Reason
+from server.limits.line.acts import open_line, request
+from server.limits.line.review import review
+from server.limits.line.target import target_from
+from server.limits.line.triggers import Facts
+from server.limits.rules.line_lint import parse_line_policy
 from server.policies import embedded
 
 TEXT, SOURCE = embedded("line_reference")

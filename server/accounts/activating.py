@@ -18,9 +18,9 @@ from sqlalchemy import Connection
 from server.accounts.desk import RuleText
 from server.accounts.policies import keep_planned, planned_sources, sources_in_force, text_of
 from server.accounts.rule_lint import RuleFile, findings_of, read_all, reread, told
-from server.limits.macro import parse_overlays
-from server.limits.pack import Pack
-from server.limits.rule_kinds import effective_from
+from server.limits.checks.rule_kinds import effective_from
+from server.limits.rules.macro import parse_overlays
+from server.limits.rules.pack import Pack
 from server.store import approvals, rulebook
 from server.store.approvals import Approval, Proposal
 from server.store.ids import new_id

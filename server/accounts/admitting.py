@@ -19,12 +19,12 @@ from server.accounts.desk import Desk
 from server.accounts.dossier import CREDIT
 from server.accounts.funding import Shown, Supply
 from server.accounts.repaying import days_past_due
-from server.limits.joint import PartnerDecision
-from server.limits.line import Line, State
-from server.limits.line_events import line_from_mapping
-from server.limits.line_reasons import FROZEN
-from server.limits.products import Product, purpose_of_draw
-from server.limits.waterfall import Available, Room, available
+from server.limits.line.events import line_from_mapping
+from server.limits.line.line import Line, State
+from server.limits.line.reasons import FROZEN
+from server.limits.line.waterfall import Available, Room, available
+from server.limits.portfolio.joint import PartnerDecision
+from server.limits.rules.products import Product, purpose_of_draw
 from server.store import people
 from server.store.lines import StoredLine
 from server.store.tables import DRAWDOWNS, HOLDS, Instant

@@ -1,8 +1,8 @@
 """The allocation run: what each segment's limits are scaled by, and what a bad year would do.
 
 A segment is a grade of a product. Its customers ask for the limits they have agreed to; a linear
-programme shares the budget out (`server.limits.portfolio`), and reviews scale what the caps allow
-by what it gave: down, never up. The scale of a run stays in force until the next one.
+programme shares the budget out (`server.limits.portfolio.portfolio`), and reviews scale what the
+caps allow by what it gave: down, never up. The scale of a run stays in force until the next one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sqlalchemy import Connection
 from server.accounts.desk import Desk, text_of
 from server.accounts.dossier import CREDIT, Dossier, consent_from
 from server.accounts.partners import own_funds_of, partners_of
-from server.limits.budget import Book, Budget, Stress, budget, stress
-from server.limits.joint import OWN
-from server.limits.line import Line, State
-from server.limits.line_events import line_from_mapping
-from server.limits.portfolio import allocate as programme
-from server.limits.products import Product
-from server.limits.scaling import scales
-from server.limits.segments import Allocation, Segment
+from server.limits.line.events import line_from_mapping
+from server.limits.line.line import Line, State
+from server.limits.portfolio.budget import Book, Budget, Stress, budget, stress
+from server.limits.portfolio.joint import OWN
+from server.limits.portfolio.portfolio import allocate as programme
+from server.limits.portfolio.scaling import scales
+from server.limits.portfolio.segments import Allocation, Segment
+from server.limits.rules.products import Product
 from server.store import people, portfolio
 from server.store.ids import name, new_id
 from server.store.lines import StoredLine, page_of_lines

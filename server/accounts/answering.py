@@ -33,11 +33,11 @@ from server.accounts.telling import (
     texts_of,
     way_back_of,
 )
-from server.limits.line_reviews import LineReviews
-from server.limits.way_back import each_review
-from server.limits.whatif import FACTS, parse_changes, what_if_view
-from server.limits.whatif import what_if as run_ahead
-from server.limits.why_low import caps_view, multiplier_of, path_view, standing
+from server.limits.answers.line_reviews import LineReviews
+from server.limits.answers.way_back import each_review
+from server.limits.answers.whatif import FACTS, parse_changes, what_if_view
+from server.limits.answers.whatif import what_if as run_ahead
+from server.limits.answers.why_low import caps_view, multiplier_of, path_view, standing
 from server.store.lines import get_line
 from shared.errors import Conflict, UsageError
 
@@ -181,7 +181,7 @@ def what_if(
     db : Connection
     line_id : str
     changes : mapping of str to value
-        New value by fact; see `server.limits.whatif.FACTS`.
+        New value by fact; see `server.limits.answers.whatif.FACTS`.
     horizon_days : int
         From today, 1 to `LONGEST`.
     now : datetime

@@ -20,10 +20,10 @@ from server.accounts.dossier import dossiers
 from server.accounts.holding import data_used
 from server.accounts.proving import KEY
 from server.accounts.standing import look_at
-from server.limits.credit_record import Month, SignedRecord, build_record, sign_record
-from server.limits.delinquency import local_day
-from server.limits.explain import LANGUAGES, Money
-from server.limits.linkage import Line, Loan, link, linkage_view
+from server.limits.answers.credit_record import Month, SignedRecord, build_record, sign_record
+from server.limits.answers.linkage import Line, Loan, link, linkage_view
+from server.limits.line.delinquency import local_day
+from server.limits.words.explain import LANGUAGES, Money
 from server.store import draws
 from server.store.ids import name
 from server.store.lines import StoredLine, get_line, lines_of

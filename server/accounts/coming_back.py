@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts.desk import Desk
-from server.limits.explain import Money, Texts
-from server.limits.triggers import Facts
-from server.limits.waterfall import Available
+from server.limits.line.triggers import Facts
+from server.limits.line.waterfall import Available
+from server.limits.words.explain import Money, Texts
 from server.store.lines import StoredLine
 from server.store.tables import LINE_EVENTS, REPAYMENTS
 

@@ -17,7 +17,7 @@ from server.accounts.deciding import work_out
 from server.accounts.desk import Desk, Rulebook
 from server.accounts.grounds import Ask
 from server.accounts.standing import look_at
-from server.limits.line import State
+from server.limits.line.line import State
 from server.monitor.swap import SIDES, Case, SwapTable, swap_table
 from server.store.lines import StoredLine, page_of_lines
 from shared.errors import ConfideError

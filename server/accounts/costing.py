@@ -15,11 +15,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from server.accounts.desk import Desk, text_of
-from server.limits.delinquency import due_dates
-from server.limits.line import Line
-from server.limits.line_policy import LinePolicy
-from server.limits.pricing import Plan, Price, Sheet, cost_cap, equal_instalments, sheet
-from server.limits.products import Product
+from server.limits.line.delinquency import due_dates
+from server.limits.line.line import Line
+from server.limits.rules.line_policy import LinePolicy
+from server.limits.rules.pricing import Plan, Price, Sheet, cost_cap, equal_instalments, sheet
+from server.limits.rules.products import Product
 from shared.errors import Conflict, EnvironmentFault, NotFound
 
 SHEET: Final = "cost_sheet"

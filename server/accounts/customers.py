@@ -51,9 +51,9 @@ from server.accounts.dossier import (
     evidence_from,
 )
 from server.accounts.reviewing import close_for
-from server.limits.evidence import KINDS
-from server.limits.line import LOOKED_INTO
-from server.limits.plain import to_plain
+from server.limits.basis.plain import to_plain
+from server.limits.caps.evidence import KINDS
+from server.limits.line.line import LOOKED_INTO
 from server.store import approvals, decisions, idempotency, people
 from server.store.ids import minor, name, new_id, utc
 from server.store.lines import get_line, lines_of
@@ -64,7 +64,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRequest:
-    """A proof that somebody brings; see `server.limits.evidence.Evidence`.
+    """A proof that somebody brings; see `server.limits.caps.evidence.Evidence`.
 
     Parameters
     ----------

@@ -12,19 +12,19 @@ from datetime import date, timedelta
 from typing import Final
 
 from server.accounts.grounds import Ask, Grounds, Outcome, Rules
-from server.limits import line_acts
-from server.limits.caps import counted_income
-from server.limits.decide import Decision, decide
-from server.limits.delinquency import add_months, advance
-from server.limits.line import LOOKED_INTO, Cause, Line, State, Temporary
-from server.limits.line_acts import Acted
-from server.limits.line_bars import bars, consents, cooling_down, is_paused
-from server.limits.line_reasons import FROZEN, because, curing, first_of, progress
-from server.limits.reasons import Reason
-from server.limits.restore import restoration
-from server.limits.review import Reviewed, age, review
-from server.limits.target import Target, target_of
-from server.limits.triggers import needed_reviews
+from server.limits.basis.reasons import Reason
+from server.limits.caps.caps import counted_income
+from server.limits.caps.decide import Decision, decide
+from server.limits.line import acts as line_acts
+from server.limits.line.acts import Acted
+from server.limits.line.bars import bars, consents, cooling_down, is_paused
+from server.limits.line.delinquency import add_months, advance
+from server.limits.line.line import LOOKED_INTO, Cause, Line, State, Temporary
+from server.limits.line.reasons import FROZEN, because, curing, first_of, progress
+from server.limits.line.restore import restoration
+from server.limits.line.review import Reviewed, age, review
+from server.limits.line.target import Target, target_of
+from server.limits.line.triggers import needed_reviews
 from shared.errors import Conflict, Refused, UsageError
 
 CAPPED: Final = frozenset(

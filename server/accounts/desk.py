@@ -24,7 +24,7 @@ from server.accounts.rules import (
     rulebook_of,
 )
 from server.accounts.scores import HOME, LimitService
-from server.limits.delinquency import local_day
+from server.limits.line.delinquency import local_day
 from server.store.engine import Store, open_store
 from shared.config import Federation
 from shared.errors import EnvironmentFault

@@ -11,10 +11,10 @@ from typing import Any, Final
 import rfc8785
 from sqlalchemy import Connection
 
-from server.limits.bureau import BureauView, Overdue, shown
-from server.limits.evidence import Evidence
-from server.limits.pack import Pack
-from server.limits.plain import from_plain
+from server.limits.basis.plain import from_plain
+from server.limits.caps.bureau import BureauView, Overdue, shown
+from server.limits.caps.evidence import Evidence
+from server.limits.rules.pack import Pack
 from server.store import people
 from shared.errors import UsageError
 

@@ -32,8 +32,8 @@ from server.accounts.admitting import (
 from server.accounts.costing import price_to_mapping, priced, rated, schedule
 from server.accounts.desk import Desk
 from server.accounts.funding import Supply
-from server.limits.joint import PartnerDecision
-from server.limits.pricing import Sheet
+from server.limits.portfolio.joint import PartnerDecision
+from server.limits.rules.pricing import Sheet
 from server.store import draws, holds, portfolio
 from server.store.draws import Drawdown, Share, Terms
 from server.store.holds import Hold, HoldRequest

@@ -15,8 +15,8 @@ from server.accounts.dossier import Dossier, dossiers
 from server.accounts.partners import budget_used, scales_of
 from server.accounts.pasts import Drawn, Past
 from server.accounts.repaying import drawn_for, pasts_for
-from server.limits.line import BLANK
-from server.limits.line_events import line_to_mapping
+from server.limits.line.events import line_to_mapping
+from server.limits.line.line import BLANK
 from server.store.lines import StoredLine
 
 _CLEAN: Final = line_to_mapping(BLANK)["delinquency"]

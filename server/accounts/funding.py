@@ -16,8 +16,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from server.accounts.desk import Desk
-from server.limits import joint
-from server.limits.joint import Funding, Partner, PartnerDecision
+from server.limits.portfolio import joint
+from server.limits.portfolio.joint import Funding, Partner, PartnerDecision
 from server.store import portfolio
 from server.store.draws import Share
 from server.store.funds import Fund

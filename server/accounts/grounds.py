@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from server.limits.caps import Inputs
-from server.limits.decide import Decision
-from server.limits.line import Line
-from server.limits.line_events import Initiator, LineEvent
-from server.limits.line_policy import LinePolicy
-from server.limits.pack import Pack
-from server.limits.policy import Policy
-from server.limits.products import Product
-from server.limits.reasons import Reason
-from server.limits.snapshot import Snapshot
-from server.limits.target import Target
-from server.limits.triggers import Facts
+from server.limits.basis.reasons import Reason
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import Decision
+from server.limits.caps.snapshot import Snapshot
+from server.limits.line.events import Initiator, LineEvent
+from server.limits.line.line import Line
+from server.limits.line.target import Target
+from server.limits.line.triggers import Facts
+from server.limits.rules.line_policy import LinePolicy
+from server.limits.rules.pack import Pack
+from server.limits.rules.policy import Policy
+from server.limits.rules.products import Product
 
 
 @dataclass(frozen=True, slots=True)

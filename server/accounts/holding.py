@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from server.accounts.desk import Desk, text_of
 from server.accounts.dossier import Consent, Dossier, StoredBureauView, dossiers
-from server.limits.evidence import counts
-from server.limits.explain import LANGUAGES
+from server.limits.caps.evidence import counts
+from server.limits.words.explain import LANGUAGES
 from server.store.lines import lines_of
 from shared.errors import ConfideError, UsageError
 

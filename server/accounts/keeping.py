@@ -14,9 +14,9 @@ from server.accounts.deciding import work_out
 from server.accounts.desk import Desk, text_of
 from server.accounts.grounds import Ask, Grounds, Rules
 from server.accounts.recording import LineDecision, digests_of, read_record
-from server.limits.line import Line, State
-from server.limits.line_events import Initiator, LineEvent, line_to_mapping
-from server.limits.reasons import Reason
+from server.limits.basis.reasons import Reason
+from server.limits.line.events import Initiator, LineEvent, line_to_mapping
+from server.limits.line.line import Line, State
 from server.store import changes, decisions
 from server.store.changes import LineChange
 from server.store.decisions import NewDecision, StoredDecision

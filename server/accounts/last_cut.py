@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts.recording import read_record
-from server.limits.explain import Money, Texts, principal, tell
-from server.limits.line import Line
-from server.limits.reasons import Reason
+from server.limits.basis.reasons import Reason
+from server.limits.line.line import Line
+from server.limits.words.explain import Money, Texts, principal, tell
 from server.store.decisions import record_of
 from server.store.tables import LINE_EVENTS
 from shared.errors import NotFound

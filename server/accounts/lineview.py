@@ -19,11 +19,11 @@ from server.accounts.admitting import Look, look_at, room, shown
 from server.accounts.costing import rated
 from server.accounts.desk import Desk
 from server.accounts.repaying import Due, days_past_due, next_due
-from server.limits.joint import PartnerDecision
-from server.limits.line import Line, State, Window
-from server.limits.line_policy import LinePolicy
-from server.limits.triggers import needed_reviews, observes, over_from
-from server.limits.waterfall import Available
+from server.limits.line.line import Line, State, Window
+from server.limits.line.triggers import needed_reviews, observes, over_from
+from server.limits.line.waterfall import Available
+from server.limits.portfolio.joint import PartnerDecision
+from server.limits.rules.line_policy import LinePolicy
 from server.store import portfolio
 from server.store.lines import StoredLine, get_line
 

@@ -5,8 +5,9 @@ killed goes on where it was, and a line has one decision of a night at most: the
 second one of the same purpose and day.
 
 What decisions look at is read for the whole page. A review decides by the scalar `review`, not by
-the columns of `server.limits.batch`: what it comes to has to stand, event by event, in a record of
-every single line, and deciding is a tenth of the work; writing it down is four times that.
+the columns of `server.limits.batch.batch`: what it comes to has to stand, event by event, in a
+record of every single line, and deciding is a tenth of the work; writing it down is four times
+that.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from server.accounts.nights import Night, Page, counted, whole
 from server.accounts.recording import LineDecision
 from server.accounts.reviewing import about_line
 from server.accounts.standing import NO_RELEASE, arrears_of, look_at
-from server.limits.line import Delinquency, Line, State
-from server.limits.line_events import line_from_mapping
-from server.limits.triggers import Facts
+from server.limits.line.events import line_from_mapping
+from server.limits.line.line import Delinquency, Line, State
+from server.limits.line.triggers import Facts
 from server.store import decisions, holds, people
 from server.store.ids import utc
 from server.store.lines import StoredLine, page_of_lines

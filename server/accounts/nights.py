@@ -9,7 +9,7 @@ from typing import Final
 
 from server.accounts.grounds import Rules
 from server.accounts.recording import LineDecision
-from server.limits.line import State
+from server.limits.line.line import State
 from server.store.lines import StoredLine
 from shared.errors import ConfideError
 

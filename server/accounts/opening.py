@@ -13,8 +13,8 @@ from server.accounts.grounds import Ask
 from server.accounts.keeping import Decided, limit_of, made, new_decision, policy_ref
 from server.accounts.recording import LineDecision
 from server.accounts.standing import Standing, budget_id, look_at_newcomer
-from server.limits.line import BLANK, LOOKED_INTO
-from server.limits.line_events import line_to_mapping
+from server.limits.line.events import line_to_mapping
+from server.limits.line.line import BLANK, LOOKED_INTO
 from server.store import decisions, lines, people
 from server.store.decisions import StoredDecision
 from server.store.ids import name, new_id

@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 
 from server.accounts.desk import Desk
 from server.accounts.funding import PartnerRules, bank_of, parse_rules
-from server.limits import joint
-from server.limits.budget import budget
+from server.limits.portfolio import joint
+from server.limits.portfolio.budget import budget
 from server.store import approvals, funds, portfolio
 from server.store.approvals import Approval, Proposal
 from server.store.funds import Fund

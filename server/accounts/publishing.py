@@ -17,12 +17,7 @@ from sqlalchemy import Connection
 from server.accounts import policies
 from server.accounts.answering import money_of, texts_of
 from server.accounts.desk import Desk, RuleText
-from server.limits.catalogue import parse_catalogue
-from server.limits.explain import Money, Texts
-from server.limits.line_lint import parse_line_policy
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.policy_page import (
+from server.limits.checks.policy_page import (
     Section,
     catalogue_page,
     line_page,
@@ -30,6 +25,11 @@ from server.limits.policy_page import (
     pack_page,
     policy_page,
 )
+from server.limits.rules.catalogue import parse_catalogue
+from server.limits.rules.line_lint import parse_line_policy
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
+from server.limits.words.explain import Money, Texts
 from server.store import rulebook
 from server.store.people import RULE_TEXTS
 from shared.errors import NotFound

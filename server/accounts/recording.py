@@ -16,12 +16,12 @@ from typing import Any, Final, NoReturn
 from server.accounts.deciding import work_out
 from server.accounts.desk import DECIDING, DecidingRules, RuleText, deciding_rules
 from server.accounts.grounds import Ask, Grounds, Outcome
-from server.limits.decide import Decision
-from server.limits.line import Line
-from server.limits.line_events import event_from_mapping, line_from_mapping, line_to_mapping
-from server.limits.plain import from_plain, to_plain
-from server.limits.reasons import Reason
-from server.limits.target import Target
+from server.limits.basis.plain import from_plain, to_plain
+from server.limits.basis.reasons import Reason
+from server.limits.caps.decide import Decision
+from server.limits.line.events import event_from_mapping, line_from_mapping, line_to_mapping
+from server.limits.line.line import Line
+from server.limits.line.target import Target
 from shared.errors import ConfideError, LogBroken
 
 KIND: Final = "confide/line-decision/1"

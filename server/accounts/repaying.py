@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 from server.accounts.desk import Desk
 from server.accounts.dossier import BureauReport, bureau_from
 from server.accounts.pasts import RELEASE, Drawn, Past, drawn_on, pasts_of
-from server.limits.delinquency import Instalment, local_day
-from server.limits.delinquency import days_past_due as oldest_overdue
-from server.limits.history import History
-from server.limits.line_policy import LinePolicy
+from server.limits.line.delinquency import Instalment, local_day
+from server.limits.line.delinquency import days_past_due as oldest_overdue
+from server.limits.line.history import History
+from server.limits.rules.line_policy import LinePolicy
 from server.store import people, repayments
 from server.store.lines import StoredLine, get_line
 from server.store.repayments import Repayment, RepaymentRequest

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts import recording
-from server.limits import record as limit_record
-from server.limits.record import Rules, digest_of
+from server.limits.caps import record as limit_record
+from server.limits.caps.record import Rules, digest_of
 from server.store.decisions import commitment
 from server.store.people import texts_at
 from server.store.tables import DECISIONS, RECORDS

@@ -21,9 +21,9 @@ from server.accounts.keeping import (
     room_of,
 )
 from server.accounts.standing import NO_RELEASE, Standing, arrears_of, look_at
-from server.limits.line import OPEN, Line
-from server.limits.line_events import line_from_mapping
-from server.limits.triggers import Facts
+from server.limits.line.events import line_from_mapping
+from server.limits.line.line import OPEN, Line
+from server.limits.line.triggers import Facts
 from server.store import approvals
 from server.store.ids import name
 from server.store.lines import StoredLine, get_line, lines_of

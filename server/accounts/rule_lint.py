@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from server.accounts.rule_packs import embedded_pack, jurisdiction_of
 from server.accounts.rules import RuleText, rule_texts, rulebook_of
-from server.limits.compliance import findings_on
-from server.limits.line_policy import LinePolicy
-from server.limits.pack import Pack
-from server.limits.policy import Policy, check_together, parse_policy
-from server.limits.rule_kinds import KINDS, read, recognise, title
+from server.limits.checks.compliance import findings_on
+from server.limits.checks.rule_kinds import KINDS, read, recognise, title
+from server.limits.rules.line_policy import LinePolicy
+from server.limits.rules.pack import Pack
+from server.limits.rules.policy import Policy, check_together, parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 
@@ -28,7 +28,7 @@ class RuleFile:
     Parameters
     ----------
     kind : str
-        One of `server.limits.rule_kinds.KINDS`.
+        One of `server.limits.checks.rule_kinds.KINDS`.
     rule : RuleText
     value : object
         What it says, as the frozen value of its kind.

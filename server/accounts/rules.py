@@ -15,17 +15,17 @@ from types import MappingProxyType
 from typing import Final
 
 from server.accounts.grounds import Rules
-from server.limits.actions import ActionSet, parse_actions
-from server.limits.budget import BudgetRules, parse_budget_rules
-from server.limits.catalogue import check_purposes, parse_catalogue
-from server.limits.evidence import EvidenceRules, parse_evidence_rules
-from server.limits.explain import LANGUAGES, Texts, parse_texts
-from server.limits.line_lint import check_with_limits, parse_line_policy
-from server.limits.line_policy import LinePolicy
-from server.limits.macro import downturns, parse_overlays, with_overlays
-from server.limits.pack import Pack, parse_pack
-from server.limits.policy import Policy, check_together, parse_policy
-from server.limits.products import Catalogue, for_product
+from server.limits.answers.actions import ActionSet, parse_actions
+from server.limits.caps.evidence import EvidenceRules, parse_evidence_rules
+from server.limits.portfolio.budget import BudgetRules, parse_budget_rules
+from server.limits.rules.catalogue import check_purposes, parse_catalogue
+from server.limits.rules.line_lint import check_with_limits, parse_line_policy
+from server.limits.rules.line_policy import LinePolicy
+from server.limits.rules.macro import downturns, parse_overlays, with_overlays
+from server.limits.rules.pack import Pack, parse_pack
+from server.limits.rules.policy import Policy, check_together, parse_policy
+from server.limits.rules.products import Catalogue, for_product
+from server.limits.words.explain import LANGUAGES, Texts, parse_texts
 from server.monitor.bounds import Bounds, parse_bounds
 from server.policies import embedded
 from shared.edge.files import read_text

@@ -14,12 +14,12 @@ from datetime import date
 from pathlib import Path
 
 from server.feeds import Feeds
-from server.limits.caps import Inputs
-from server.limits.decide import Decision, decide
-from server.limits.line_reasons import NOT_ALLOWED
-from server.limits.pack import Pack, parse_pack
-from server.limits.policy import Policy, check_together, parse_policy
-from server.limits.snapshot import Scorer, Share, Snapshot
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import Decision, decide
+from server.limits.caps.snapshot import Scorer, Share, Snapshot
+from server.limits.line.reasons import NOT_ALLOWED
+from server.limits.rules.pack import Pack, parse_pack
+from server.limits.rules.policy import Policy, check_together, parse_policy
 from server.policies import embedded
 from server.registry import FOLDER as RELEASES
 from server.registry import Registry
@@ -242,7 +242,7 @@ class LimitService:
         Raises
         ------
         ConfideError
-            See `score` and `server.limits.decide.decide`.
+            See `score` and `server.limits.caps.decide.decide`.
         """
         scored = self.score(pseudonym, allowed=allowed)
         inputs = Inputs(

@@ -21,19 +21,19 @@ from server.accounts.grounds import Grounds, Rules
 from server.accounts.partners import budget_used, scales_of
 from server.accounts.repaying import days_past_due, history_of
 from server.accounts.scores import Scored
-from server.limits.caps import Inputs
-from server.limits.decide import Decision, decide
-from server.limits.delinquency import add_months
-from server.limits.evidence import Means, assess
-from server.limits.history import measures
-from server.limits.line import BLANK, Line
-from server.limits.line_events import line_from_mapping
-from server.limits.line_policy import LinePolicy
-from server.limits.line_reasons import NOT_ALLOWED
-from server.limits.policy import Policy
-from server.limits.snapshot import Rating, Snapshot
-from server.limits.target import Target, target_of
-from server.limits.triggers import Facts
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import Decision, decide
+from server.limits.caps.evidence import Means, assess
+from server.limits.caps.snapshot import Rating, Snapshot
+from server.limits.line.delinquency import add_months
+from server.limits.line.events import line_from_mapping
+from server.limits.line.history import measures
+from server.limits.line.line import BLANK, Line
+from server.limits.line.reasons import NOT_ALLOWED
+from server.limits.line.target import Target, target_of
+from server.limits.line.triggers import Facts
+from server.limits.rules.line_policy import LinePolicy
+from server.limits.rules.policy import Policy
 from server.shelf import NO_FEED, STALE, UNKNOWN
 from server.store import funds
 from server.store.lines import StoredLine

@@ -20,21 +20,21 @@ from server.accounts.desk import DecidingRules, Desk, RuleText, deciding_rules
 from server.accounts.grounds import Rules
 from server.accounts.recording import LineDecision
 from server.accounts.standing import NO_RELEASE, Standing
-from server.limits.advice import advice_view, advise
-from server.limits.decide import Decision
-from server.limits.explain import Explanation, Money, Texts, principal
-from server.limits.explain import explain as explain_reasons
-from server.limits.line import Line, State
-from server.limits.line_reviews import LineReviews
-from server.limits.policy import Policy
-from server.limits.reasons import Reason
-from server.limits.restore import restoration
-from server.limits.snapshot import Snapshot
-from server.limits.target import Target
-from server.limits.triggers import Facts
-from server.limits.way_back import way_back
-from server.limits.whatif import PolicyReviews
-from server.limits.why_low import multiplier_of, standing
+from server.limits.answers.advice import advice_view, advise
+from server.limits.answers.line_reviews import LineReviews
+from server.limits.answers.way_back import way_back
+from server.limits.answers.whatif import PolicyReviews
+from server.limits.answers.why_low import multiplier_of, standing
+from server.limits.basis.reasons import Reason
+from server.limits.caps.decide import Decision
+from server.limits.caps.snapshot import Snapshot
+from server.limits.line.line import Line, State
+from server.limits.line.restore import restoration
+from server.limits.line.target import Target
+from server.limits.line.triggers import Facts
+from server.limits.rules.policy import Policy
+from server.limits.words.explain import Explanation, Money, Texts, principal
+from server.limits.words.explain import explain as explain_reasons
 from shared.errors import UsageError
 
 _WITHOUT: Final = frozenset({State.PENDING, State.CLOSING, State.CLOSED})

@@ -23,9 +23,9 @@ from server.accounts.kept import Kept, Span, counted, kept
 from server.accounts.operating import _cases, operations
 from server.accounts.outcomes import inclusion, restorations
 from server.accounts.recording import read_record
-from server.limits.decide import decide
-from server.limits.delinquency import local_day
-from server.limits.target import target_of
+from server.limits.caps.decide import decide
+from server.limits.line.delinquency import local_day
+from server.limits.line.target import target_of
 from server.monitor import swap as swaps
 from server.monitor.complaints import Complaint, complaint_summary
 from server.monitor.drift import Stability

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from server.limits.tables import Tables, parse_decimal_toml
+from server.limits.basis.tables import Tables, parse_decimal_toml
 from shared.edge.files import read_text
 from shared.errors import TooMany
 

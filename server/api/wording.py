@@ -6,11 +6,11 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from server.limits import explain
-from server.limits.decide import Decision
-from server.limits.explain import Money, Texts
-from server.limits.policy import Policy
-from server.limits.reasons import Reason
+from server.limits.basis.reasons import Reason
+from server.limits.caps.decide import Decision
+from server.limits.rules.policy import Policy
+from server.limits.words import explain
+from server.limits.words.explain import Money, Texts
 
 
 @lru_cache
@@ -20,7 +20,7 @@ def texts_in(language: str) -> Texts:
     Parameters
     ----------
     language : str
-        One of `server.limits.explain.LANGUAGES`.
+        One of `server.limits.words.explain.LANGUAGES`.
     """
     name = f"{language}.toml"
     text = (files("server.limits") / "texts" / name).read_text(encoding="utf-8")

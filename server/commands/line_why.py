@@ -18,7 +18,7 @@ from server.commands.common import (
 )
 from server.commands.desks import opened_desk
 from server.commands.line import IdArgument
-from server.limits.explain import LANGUAGES
+from server.limits.words.explain import LANGUAGES
 
 
 def why(

@@ -21,7 +21,7 @@ from server.commands.common import (
 )
 from server.commands.desks import opened_desk
 from server.commands.policy import file_view
-from server.limits.differences import Difference, differences
+from server.limits.basis.differences import Difference, differences
 from server.policies import embedded
 from shared.edge.files import read_text
 from shared.errors import UsageError

@@ -24,7 +24,7 @@ from server.commands.common import (
 )
 from server.commands.policy import OnOption, day_of
 from server.commands.rule_store import open_rules
-from server.limits.rule_kinds import KINDS
+from server.limits.checks.rule_kinds import KINDS
 from server.store import rulebook
 from server.store.approvals import Approval, approvals_in
 from server.store.rulebook import Entry

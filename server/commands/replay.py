@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from server.commands.common import Format, FormatOption, emit
-from server.limits.golden import REPAID_ON, Row, Trace, frequent, run, stable, with_downturn
-from server.limits.line_lint import parse_line_policy
-from server.limits.line_policy import LinePolicy
+from server.limits.line.golden import REPAID_ON, Row, Trace, frequent, run, stable, with_downturn
+from server.limits.rules.line_lint import parse_line_policy
+from server.limits.rules.line_policy import LinePolicy
 from server.policies import embedded
 from shared.errors import EnvironmentFault
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Final
 
-from server.limits.tables import Tables, parse_decimal_toml
+from server.limits.basis.tables import Tables, parse_decimal_toml
 
 LOWEST_FLOOR: Final = 50
 """No file can ask for figures about fewer people (domain study 2.2)."""

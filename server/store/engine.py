@@ -18,11 +18,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from select import select
+from select import POLLIN, poll
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
+from sqlalchemy import pool as pools
 
 from server.store.migrate import HEAD, current, upgrade
 from shared.errors import ConfideError, Conflict, EnvironmentFault, UsageError
@@ -283,18 +284,27 @@ def _postgres(
     )
 
     @event.listens_for(engine, "checkout")
-    def taken(raw: Any, _record: object, _proxy: object) -> None:
+    def taken(raw: Any, record: pools.ConnectionPoolEntry, _proxy: object) -> None:
         # A server that stopped has closed its sockets: seen here, it costs a new connection; seen
         # by the first statement, it would cost the request. No round trip, as a ping would need.
+        if not record.info.setdefault("used", False):
+            record.info["used"] = True  # made just now, and so open
+            return
         try:
             for _ in range(3):
-                if not select([raw.pgconn.socket], [], [], 0)[0]:
+                if not _is_readable(raw.pgconn.socket):
                     return
                 raw.pgconn.consume_input()
         except (OSError, ValueError, raw.Error) as error:
             raise exc.DisconnectionError from error
 
     return engine
+
+
+def _is_readable(descriptor: int) -> bool:
+    waits = poll()  # select() takes no descriptor beyond 1023
+    waits.register(descriptor, POLLIN)
+    return bool(waits.poll(0))
 
 
 def _check_schema(db: sa.Connection, name: str) -> None:

@@ -10,7 +10,7 @@ from server.accounts import customers, opening, recording, reviewing
 from server.accounts.customers import CaseRequest, ConsentRequest
 from server.accounts.desk import desk_over, rule_texts, rulebook_of, text_of
 from server.accounts.scores import LimitService
-from server.limits.line_events import line_from_mapping, replay
+from server.limits.line.events import line_from_mapping, replay
 from server.store import checks, decisions, draws, lines, people, repayments
 from server.store.draws import Share, Terms
 from server.store.holds import HoldRequest

@@ -16,9 +16,9 @@ from server.accounts import answering, customers, drawing, proving
 from server.accounts.carrying import months_of
 from server.accounts.customers import BureauReport, EvidenceRequest
 from server.accounts.desk import RuleText
-from server.limits import golden
-from server.limits.credit_record import verify_record
-from server.limits.linkage import Loan
+from server.limits.answers.credit_record import verify_record
+from server.limits.answers.linkage import Loan
+from server.limits.line import golden
 from server.policies import embedded
 from server.store import schema
 from server.store.engine import open_store

@@ -8,7 +8,7 @@ import pytest
 
 from server.accounts.answering import explain, why
 from server.accounts.casework import get_case, resolve_case
-from server.limits.delinquency import add_months
+from server.limits.line.delinquency import add_months
 from shared.errors import Conflict, Refused, UsageError
 from tests.accounts.kit import GOOD, POOR
 

@@ -25,7 +25,7 @@ from server.accounts.customers import (
     resolve_case,
     withdraw_consent,
 )
-from server.limits.bureau import Overdue
+from server.limits.caps.bureau import Overdue
 from server.store import decisions, lines
 from server.store.tables import METADATA
 from shared.errors import Conflict, NotFound, UsageError

@@ -9,9 +9,9 @@ import pytest
 
 from server.accounts import standing
 from server.accounts.lineview import progress_of
-from server.limits.line import Line, State, Window
-from server.limits.line_lint import parse_line_policy
-from server.limits.restore import restoration
+from server.limits.line.line import Line, State, Window
+from server.limits.line.restore import restoration
+from server.limits.rules.line_lint import parse_line_policy
 from server.policies import embedded
 from shared.errors import DrawRefused, NotFound
 from tests.accounts.kit import GOOD

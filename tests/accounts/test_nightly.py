@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from server.accounts import nightly
 from server.accounts.desk import desk_over
 from server.accounts.nightly import review_due
-from server.limits import line_acts
-from server.limits.line_events import line_to_mapping
-from server.limits.line_lint import parse_line_policy
-from server.limits.reasons import Reason
-from server.limits.target import target_from
+from server.limits.basis.reasons import Reason
+from server.limits.line import acts as line_acts
+from server.limits.line.events import line_to_mapping
+from server.limits.line.target import target_from
+from server.limits.rules.line_lint import parse_line_policy
 from server.policies import embedded
 from server.store import changes, funds, lines, people
 from server.store.engine import open_store

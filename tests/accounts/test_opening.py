@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from server.accounts.customers import EvidenceRequest, add_evidence
-from server.limits.line import State
+from server.limits.line.line import State
 from server.store import funds
 from server.store.tables import DECISIONS
 from shared.errors import Conflict, EnvironmentFault, NotFound, Refused, ReleaseRefused, UsageError

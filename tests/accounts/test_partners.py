@@ -9,7 +9,7 @@ import pytest
 from server.accounts import allocating, partners, standing
 from server.accounts.desk import RuleText
 from server.accounts.partners import PartnerRequest
-from server.limits.budget import budget
+from server.limits.portfolio.budget import budget
 from server.policies import embedded
 from server.store import approvals, portfolio
 from shared.errors import ConfigError, Conflict, DataError, FourEyes, NotFound

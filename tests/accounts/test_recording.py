@@ -19,8 +19,8 @@ from server.accounts.customers import (
 )
 from server.accounts.desk import RuleText
 from server.accounts.keeping import read_decision
-from server.limits.decide import CAP_REASONS
-from server.limits.line_reasons import LINE_CODES
+from server.limits.caps.decide import CAP_REASONS
+from server.limits.line.reasons import LINE_CODES
 from server.monitor.fairness import PROTECTED
 from server.store import checks, decisions
 from server.store.ids import utc

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.accounts import customers, repaying
 from server.accounts.dossier import BureauReport
-from server.limits.history import measures
+from server.limits.line.history import measures
 from server.store import draws
 from shared.errors import Conflict, NotFound
 from tests.accounts.kit import GOOD

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from server.accounts.customers import BureauReport, cases, report_bureau, resolve_case
-from server.limits.line import State
+from server.limits.line.line import State
 from server.store import approvals, changes, funds
 from server.store.approvals import Proposal
 from server.store.changes import LineChange

@@ -14,8 +14,8 @@ from server.accounts import answering, customers, publishing, watching
 from server.accounts.attributes import FILE, Attributes, load_attributes, parse_attributes
 from server.accounts.grounds import Ask, Grounds
 from server.accounts.kept import EARLIEST, LONGEST, Span, kept
-from server.limits import golden
-from server.limits.policy_page import line_page
+from server.limits.checks.policy_page import line_page
+from server.limits.line import golden
 from server.monitor.fairness import protected_fields
 from server.store import approvals
 from server.store.approvals import Proposal

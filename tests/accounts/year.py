@@ -7,7 +7,7 @@ from itertools import count
 
 from server.accounts import drawing, repaying
 from server.accounts.desk import RuleText, rule_texts
-from server.limits import golden
+from server.limits.line import golden
 from server.store.holds import HoldRequest
 from server.store.repayments import RepaymentRequest
 from tests.accounts.kit import GOOD, Office

@@ -9,20 +9,20 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.limits.actions import parse_actions
-from server.limits.advice import advise, holds
-from server.limits.caps import Income, Inputs
-from server.limits.decide import decide
-from server.limits.line import DRAWING, Line, State
-from server.limits.line_lint import parse_line_policy
-from server.limits.line_reviews import LineReviews
-from server.limits.pack import parse_pack
-from server.limits.policy import GradeRow, LossCap, Macro, parse_policy
-from server.limits.review import review
-from server.limits.snapshot import Scorer
-from server.limits.target import target_of
-from server.limits.triggers import Facts as Seen
-from server.limits.whatif import Change, PolicyReviews, what_if
+from server.limits.answers.actions import parse_actions
+from server.limits.answers.advice import advise, holds
+from server.limits.answers.line_reviews import LineReviews
+from server.limits.answers.whatif import Change, PolicyReviews, what_if
+from server.limits.caps.caps import Income, Inputs
+from server.limits.caps.decide import decide
+from server.limits.caps.snapshot import Scorer
+from server.limits.line.line import DRAWING, Line, State
+from server.limits.line.review import review
+from server.limits.line.target import target_of
+from server.limits.line.triggers import Facts as Seen
+from server.limits.rules.line_lint import parse_line_policy
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import GradeRow, LossCap, Macro, parse_policy
 from server.policies import embedded
 from tests.service.kit import baselines, card
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from server.accounts import answering, customers, drawing, repaying
 from server.accounts.customers import EvidenceRequest
 from server.accounts.desk import RuleText, rule_texts
-from server.limits.line import DRAWING
+from server.limits.line.line import DRAWING
 from server.store.engine import open_store
 from server.store.holds import HoldRequest
 from server.store.repayments import RepaymentRequest

@@ -10,19 +10,19 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.limits.batch import review_batch
-from server.limits.batch_days import month_earlier
-from server.limits.batch_exact import met, share_of, step_of, times
-from server.limits.batch_inputs import input_columns, score_columns
-from server.limits.batch_pack import columns_of, target_columns
-from server.limits.batch_rows import line_of_row, target_of_row
-from server.limits.batch_target import targets_of
-from server.limits.caps import Income, Inputs
-from server.limits.decide import decide
-from server.limits.delinquency import add_months
-from server.limits.line_policy import Condition, Inactivity, Overlay
-from server.limits.review import review
-from server.limits.target import target_of
+from server.limits.batch.batch import review_batch
+from server.limits.batch.days import month_earlier
+from server.limits.batch.exact import met, share_of, step_of, times
+from server.limits.batch.inputs import input_columns, score_columns
+from server.limits.batch.pack import columns_of, target_columns
+from server.limits.batch.rows import line_of_row, target_of_row
+from server.limits.batch.target import targets_of
+from server.limits.caps.caps import Income, Inputs
+from server.limits.caps.decide import decide
+from server.limits.line.delinquency import add_months
+from server.limits.line.review import review
+from server.limits.line.target import target_of
+from server.limits.rules.line_policy import Condition, Inactivity, Overlay
 from tests.batch_kit import DAY, differences, random_page
 from tests.line_kit import POLICY, Life, quiet, target
 from tests.property.test_limits_property import PACK, everybody, outages, policies, present

@@ -10,11 +10,11 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.limits.caps import FROM_SCORE, Income, Inputs, capacity_cap, loss_cap
-from server.limits.decide import CAP_REASONS, HOLDER, MACRO, decide
-from server.limits.pack import parse_pack
-from server.limits.policy import Capacity, GradeRow, LossCap, Macro, parse_policy
-from server.limits.snapshot import Scorer, Share
+from server.limits.caps.caps import FROM_SCORE, Income, Inputs, capacity_cap, loss_cap
+from server.limits.caps.decide import CAP_REASONS, HOLDER, MACRO, decide
+from server.limits.caps.snapshot import Scorer, Share
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import Capacity, GradeRow, LossCap, Macro, parse_policy
 from server.policies import embedded
 from tests.service.kit import LINES, PARTIES, baselines, card
 

@@ -9,17 +9,17 @@ from decimal import Decimal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from server.limits.caps import Inputs
-from server.limits.decide import decide
-from server.limits.line import State
-from server.limits.line_acts import self_lower, withdraw_consent
-from server.limits.line_events import replay
-from server.limits.line_reasons import LINE_CODES
-from server.limits.restore import restoration
-from server.limits.review import review
-from server.limits.target import target_of
-from server.limits.triggers import Facts
-from server.limits.waterfall import Room, available
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import decide
+from server.limits.line.acts import self_lower, withdraw_consent
+from server.limits.line.events import replay
+from server.limits.line.line import State
+from server.limits.line.reasons import LINE_CODES
+from server.limits.line.restore import restoration
+from server.limits.line.review import review
+from server.limits.line.target import target_of
+from server.limits.line.triggers import Facts
+from server.limits.line.waterfall import Room, available
 from tests.line_kit import GRADE, POLICY, START, Life, opened, target
 from tests.property.test_limits_property import ANY, PACK, REFERENCE, SCORER, everybody, present
 

@@ -11,19 +11,19 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.limits.budget import Budget
-from server.limits.bureau import BureauView, Overdue, hidden_from
-from server.limits.capital import (
+from server.limits.caps.bureau import BureauView, Overdue, hidden_from
+from server.limits.caps.capital import (
     capital_cap,
     exposure_at_default,
     retail_charge,
     revolving_charge,
 )
-from server.limits.caps import CAPS, Inputs, all_caps
-from server.limits.catalogue import parse_catalogue
-from server.limits.decide import CAP_REASONS, decide
-from server.limits.evidence import KINDS, Evidence, assess, parse_evidence_rules
-from server.limits.joint import (
+from server.limits.caps.caps import CAPS, Inputs, all_caps
+from server.limits.caps.decide import CAP_REASONS, decide
+from server.limits.caps.evidence import KINDS, Evidence, assess, parse_evidence_rules
+from server.limits.caps.snapshot import Rating, Snapshot
+from server.limits.portfolio.budget import Budget
+from server.limits.portfolio.joint import (
     OWN,
     Partner,
     PartnerDecision,
@@ -35,14 +35,14 @@ from server.limits.joint import (
     split,
     terms_on,
 )
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.portfolio import allocate
-from server.limits.pricing import Price, all_in, equal_instalments, flat_instalments, within
-from server.limits.products import for_product
-from server.limits.scaling import scale_down
-from server.limits.segments import Segment
-from server.limits.snapshot import Rating, Snapshot
+from server.limits.portfolio.portfolio import allocate
+from server.limits.portfolio.scaling import scale_down
+from server.limits.portfolio.segments import Segment
+from server.limits.rules.catalogue import parse_catalogue
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
+from server.limits.rules.pricing import Price, all_in, equal_instalments, flat_instalments, within
+from server.limits.rules.products import for_product
 from server.policies import embedded
 from shared.errors import UsageError
 

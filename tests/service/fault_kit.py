@@ -30,7 +30,7 @@ from server.accounts.partners import PartnerRequest
 from server.accounts.recording import read_record
 from server.accounts.replaying import replay_store
 from server.api.tokens import OFFLINE, Caller, Role, make_keys, mint, read_keys
-from server.limits.line_events import line_from_mapping, replay
+from server.limits.line.events import line_from_mapping, replay
 from server.store import checks, decisions
 from server.store.log_checks import check_log
 from server.store.tables import (

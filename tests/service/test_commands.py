@@ -342,7 +342,7 @@ def test_service_without_a_release_starts_and_follows_the_first_promotion(live):
 def test_limits_and_their_service_start_without_flower_and_torch():
     program = (
         "import sys\n"
-        "import server.limits.decide, server.api.app, server.commands.model\n"
+        "import server.limits.caps.decide, server.api.app, server.commands.model\n"
         "import server.commands.score, server.commands.serve\n"
         "print([name for name in ('flwr', 'torch', 'clients') if name in sys.modules])\n"
         "assert 'fastapi' in sys.modules\n"

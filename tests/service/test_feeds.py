@@ -11,7 +11,7 @@ import pytest
 from server import feeds as module
 from server import shelf
 from server.feeds import KEPT, Feeds
-from server.limits.snapshot import Share
+from server.limits.caps.snapshot import Share
 from server.shelf import Index
 from shared.errors import EnvironmentFault, FeedRefused
 from shared.feed import FeedRow

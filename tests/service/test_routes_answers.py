@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from server.accounts import proving
 from server.api.app import create_app
 from server.api.throttle import Rate, Rates
-from server.limits.credit_record import verify_record
+from server.limits.answers.credit_record import verify_record
 from shared.identity import Roster
 from tests import postgres
 from tests.service.desk_kit import HOLDERS, OFTEN, Office, empty_store, good, poor

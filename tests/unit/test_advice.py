@@ -9,22 +9,10 @@ from decimal import Decimal
 import pytest
 
 from server.api.wording import texts_in
-from server.limits.actions import NEVER, parse_actions
-from server.limits.advice import advice_view, advise, holds, to_avoid
-from server.limits.caps import Income, Inputs
-from server.limits.decide import decide
-from server.limits.explain import Money, tell
-from server.limits.line import Line, State
-from server.limits.line_lint import parse_line_policy
-from server.limits.line_policy import Condition, Rule
-from server.limits.line_reviews import LineReviews
-from server.limits.pack import parse_pack
-from server.limits.policy import LossCap, Macro, parse_policy
-from server.limits.review import review
-from server.limits.snapshot import Rating, Snapshot
-from server.limits.target import target_of
-from server.limits.triggers import Facts as LineFacts
-from server.limits.whatif import (
+from server.limits.answers.actions import NEVER, parse_actions
+from server.limits.answers.advice import advice_view, advise, holds, to_avoid
+from server.limits.answers.line_reviews import LineReviews
+from server.limits.answers.whatif import (
     FACTS,
     Change,
     PolicyReviews,
@@ -34,6 +22,18 @@ from server.limits.whatif import (
     what_if,
     what_if_view,
 )
+from server.limits.caps.caps import Income, Inputs
+from server.limits.caps.decide import decide
+from server.limits.caps.snapshot import Rating, Snapshot
+from server.limits.line.line import Line, State
+from server.limits.line.review import review
+from server.limits.line.target import target_of
+from server.limits.line.triggers import Facts as LineFacts
+from server.limits.rules.line_lint import parse_line_policy
+from server.limits.rules.line_policy import Condition, Rule
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import LossCap, Macro, parse_policy
+from server.limits.words.explain import Money, tell
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError
 

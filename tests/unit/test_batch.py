@@ -10,21 +10,21 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from server.limits.batch import review_batch
-from server.limits.batch_caps import capacity_cap, loss_cap
-from server.limits.batch_columns import STATES
-from server.limits.batch_inputs import input_columns, score_columns
-from server.limits.batch_pack import columns_of, target_columns
-from server.limits.batch_rows import facts_of_row, line_of_row, target_of_row
-from server.limits.batch_state import KINDS
-from server.limits.batch_target import targets_of
-from server.limits.caps import Income, Inputs
-from server.limits.golden import CYCLES, START, _target, frequent, stable, with_downturn
-from server.limits.history import History, measures
-from server.limits.line import State
-from server.limits.policy import Capacity, LossCap
-from server.limits.review import review
-from server.limits.triggers import Facts
+from server.limits.batch.batch import review_batch
+from server.limits.batch.caps import capacity_cap, loss_cap
+from server.limits.batch.columns import STATES
+from server.limits.batch.inputs import input_columns, score_columns
+from server.limits.batch.pack import columns_of, target_columns
+from server.limits.batch.rows import facts_of_row, line_of_row, target_of_row
+from server.limits.batch.state import KINDS
+from server.limits.batch.target import targets_of
+from server.limits.caps.caps import Income, Inputs
+from server.limits.line.golden import CYCLES, START, _target, frequent, stable, with_downturn
+from server.limits.line.history import History, measures
+from server.limits.line.line import State
+from server.limits.line.review import review
+from server.limits.line.triggers import Facts
+from server.limits.rules.policy import Capacity, LossCap
 from shared.errors import Conflict, UsageError
 from tests.batch_kit import DAY, differences, random_page, reviewed
 from tests.line_kit import BASE, POLICY, TEXT, Life, busy, policy_with, quiet, target

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from server.limits.capital import (
+from server.limits.caps.capital import (
     capital_cap,
     expected_credit_loss,
     exposure_at_default,
@@ -17,8 +17,8 @@ from server.limits.capital import (
     risk_weight,
     stage_of,
 )
-from server.limits.caps import capacity_cap, loss_cap, rounded
-from server.limits.policy import Capacity, LossCap
+from server.limits.caps.caps import capacity_cap, loss_cap, rounded
+from server.limits.rules.policy import Capacity, LossCap
 from shared.errors import UsageError
 
 

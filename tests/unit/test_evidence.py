@@ -8,12 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.bureau import BureauView, Overdue, hidden_from, shown
-from server.limits.caps import Income, Inputs, all_caps, legal_cap
-from server.limits.evidence import Evidence, assess, counts, ends, parse_evidence_rules
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.snapshot import Rating
+from server.limits.caps.bureau import BureauView, Overdue, hidden_from, shown
+from server.limits.caps.caps import Income, Inputs, all_caps, legal_cap
+from server.limits.caps.evidence import Evidence, assess, counts, ends, parse_evidence_rules
+from server.limits.caps.snapshot import Rating
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError
 

@@ -13,9 +13,14 @@ from pathlib import Path
 import pytest
 
 from server.api import wording
-from server.limits.caps import Inputs
-from server.limits.decide import CAP_REASONS, MACRO, decide
-from server.limits.explain import (
+from server.limits.basis.reasons import Reason
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import CAP_REASONS, MACRO, decide
+from server.limits.caps.snapshot import Scorer, Share, merged_reasons
+from server.limits.line.reasons import LINE_CODES
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
+from server.limits.words.explain import (
     LANGUAGES,
     Money,
     check_languages,
@@ -25,11 +30,6 @@ from server.limits.explain import (
     principal,
     tell,
 )
-from server.limits.line_reasons import LINE_CODES
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.reasons import Reason
-from server.limits.snapshot import Scorer, Share, merged_reasons
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError
 from shared.scorecard.reasons import shortfalls

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from server import cli
-from server.limits.golden import BASE_MINOR, frequent, run, stable, with_downturn
-from server.limits.line_events import replay
+from server.limits.line.events import replay
+from server.limits.line.golden import BASE_MINOR, frequent, run, stable, with_downturn
 from tests.line_kit import POLICY, TEXT, policy_with
 
 STABLE, FREQUENT = (run(one, with_downturn(POLICY)) for one in (stable(), frequent()))

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.joint import (
+from server.limits.portfolio.joint import (
     OWN,
     Partner,
     PartnerDecision,
@@ -19,7 +19,7 @@ from server.limits.joint import (
     split,
     terms_on,
 )
-from server.limits.pack import parse_pack
+from server.limits.rules.pack import parse_pack
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from server.limits.caps import (
+from server.limits.caps.caps import (
     Income,
     Inputs,
     all_caps,
@@ -20,10 +20,10 @@ from server.limits.caps import (
     rounded,
     stressed_default_prob,
 )
-from server.limits.decide import decide
-from server.limits.pack import parse_pack
-from server.limits.policy import Capacity, LossCap, Macro, check_together, parse_policy
-from server.limits.snapshot import Rating, Scorer, Share, Snapshot, merged_reasons
+from server.limits.caps.decide import decide
+from server.limits.caps.snapshot import Rating, Scorer, Share, Snapshot, merged_reasons
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import Capacity, LossCap, Macro, check_together, parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError, DataError, UsageError
 from shared.scorecard.scale import PRODUCT_SCALE

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 

@@ -9,9 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.line import BLANK, MOVES, Line, State, check_move
-from server.limits.line_acts import close_line, freeze
-from server.limits.line_events import (
+from server.limits.line.acts import close_line, freeze
+from server.limits.line.events import (
     Journal,
     apply,
     event_from_mapping,
@@ -19,7 +18,8 @@ from server.limits.line_events import (
     line_to_mapping,
     replay,
 )
-from server.limits.line_reasons import LINE_CODES, because
+from server.limits.line.line import BLANK, MOVES, Line, State, check_move
+from server.limits.line.reasons import LINE_CODES, because
 from shared.errors import Conflict, DataError
 from tests.line_kit import START, Life, busy, opened, quiet
 

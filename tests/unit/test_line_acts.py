@@ -7,8 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.line import State, Temporary
-from server.limits.line_acts import (
+from server.limits.line.acts import (
     close_line,
     freeze,
     grant_temporary,
@@ -16,7 +15,8 @@ from server.limits.line_acts import (
     request,
     self_lower,
 )
-from server.limits.waterfall import Room, available
+from server.limits.line.line import State, Temporary
+from server.limits.line.waterfall import Room, available
 from shared.errors import Conflict, Refused, UsageError
 from tests.line_kit import BASE, POLICY, START, Life, opened, quiet, target
 

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from server.limits.delinquency import (
+from server.limits.line.acts import freeze, give_consent, release, withdraw_consent
+from server.limits.line.delinquency import (
     Instalment,
     add_months,
     advance,
@@ -18,10 +19,9 @@ from server.limits.delinquency import (
     due_dates,
     local_day,
 )
-from server.limits.line import Delinquency, State
-from server.limits.line_acts import freeze, give_consent, release, withdraw_consent
-from server.limits.review import age
-from server.limits.waterfall import available
+from server.limits.line.line import Delinquency, State
+from server.limits.line.review import age
+from server.limits.line.waterfall import available
 from shared.errors import Conflict, UsageError
 from tests.line_kit import BASE, POLICY, Life, busy, quiet
 

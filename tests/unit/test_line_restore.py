@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.line_acts import freeze, withdraw_consent
-from server.limits.restore import restoration
+from server.limits.line.acts import freeze, withdraw_consent
+from server.limits.line.restore import restoration
 from tests.line_kit import BASE, POLICY, TEXT, Life, busy, policy_with, quiet, target
 
 

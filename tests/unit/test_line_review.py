@@ -8,11 +8,11 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.decide import decide
-from server.limits.line import State
-from server.limits.line_acts import accept_offer, decline_offer
-from server.limits.reasons import Reason
-from server.limits.target import Target, target_from, target_of
+from server.limits.basis.reasons import Reason
+from server.limits.caps.decide import decide
+from server.limits.line.acts import accept_offer, decline_offer
+from server.limits.line.line import State
+from server.limits.line.target import Target, target_from, target_of
 from shared.errors import Conflict, DataError, Refused
 from tests.line_kit import BASE, GRADE, POLICY, START, TEXT, Life, busy, policy_with, quiet, target
 from tests.unit.test_limits import PACK, T39, in_slump, snapshot

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from server.limits.history import History, measures, value_on
-from server.limits.line import Window
-from server.limits.triggers import Facts, is_over, largest_limit, look, observes, watched
+from server.limits.line.history import History, measures, value_on
+from server.limits.line.line import Window
+from server.limits.line.triggers import Facts, is_over, largest_limit, look, observes, watched
 from tests.line_kit import BASE, POLICY, QUIET, START, Life, busy, opened, quiet
 
 DAY = START + timedelta(days=30)

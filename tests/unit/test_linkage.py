@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.api.wording import texts_in
-from server.limits.credit_record import (
+from server.limits.answers.credit_record import (
     CreditRecord,
     Month,
     build_record,
     sign_record,
     verify_record,
 )
-from server.limits.explain import Money
-from server.limits.linkage import Line, Loan, instalment, link, linkage_view
+from server.limits.answers.linkage import Line, Loan, instalment, link, linkage_view
+from server.limits.words.explain import Money
 from shared.errors import BadPeer, DataError, UsageError
 from tests.support import federation
 

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from server.cli import command_line
-from server.limits.caps import Inputs
-from server.limits.decide import decide
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.record import DecisionRecord, digest_of
-from server.limits.snapshot import Scorer, Share
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import decide
+from server.limits.caps.record import DecisionRecord, digest_of
+from server.limits.caps.snapshot import Scorer, Share
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
 from server.policies import embedded
 from server.prooflog.folder import LEAVES, open_book
 from server.prooflog.leaf import canonical

@@ -135,7 +135,7 @@ def test_the_page_says_that_its_data_are_made_up():
 @pytest.mark.parametrize(
     "name",
     [
-        "server.limits.review.reviewed_twice",
+        "server.limits.line.review.reviewed_twice",
         "server.nowhere.function",
         "confide review stop",
         "GET /v1/nothing",

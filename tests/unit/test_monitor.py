@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from server.accounts.recording import LineDecision
-from server.limits.caps import Inputs
-from server.limits.policy import Policy
-from server.limits.reasons import Reason
-from server.limits.snapshot import Snapshot
-from server.limits.whatif import Change, PolicyReviews
+from server.limits.answers.whatif import Change, PolicyReviews
+from server.limits.basis.reasons import Reason
+from server.limits.caps.caps import Inputs
+from server.limits.caps.snapshot import Snapshot
+from server.limits.rules.policy import Policy
 from server.monitor.bounds import parse_bounds
 from server.monitor.champion import (
     Experiment,

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.caps import Inputs, all_caps, legal_cap
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.snapshot import Rating
+from server.limits.caps.caps import Inputs, all_caps, legal_cap
+from server.limits.caps.snapshot import Rating
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.budget import (
+from server.limits.portfolio.budget import (
     Book,
     Budget,
     budget,
@@ -17,11 +17,11 @@ from server.limits.budget import (
     stress,
     supply,
 )
-from server.limits.macro import parse_overlays, with_overlays
-from server.limits.policy import parse_policy
-from server.limits.portfolio import allocate
-from server.limits.scaling import scale_down, scaled, scales
-from server.limits.segments import Segment
+from server.limits.portfolio.portfolio import allocate
+from server.limits.portfolio.scaling import scale_down, scaled, scales
+from server.limits.portfolio.segments import Segment
+from server.limits.rules.macro import parse_overlays, with_overlays
+from server.limits.rules.policy import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError
 

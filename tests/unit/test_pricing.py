@@ -8,11 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.caps import Inputs, all_caps
-from server.limits.catalogue import check_purposes, parse_catalogue
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.pricing import (
+from server.limits.caps.caps import Inputs, all_caps
+from server.limits.caps.snapshot import Rating
+from server.limits.rules.catalogue import check_purposes, parse_catalogue
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
+from server.limits.rules.pricing import (
     CostCap,
     Price,
     all_in,
@@ -23,8 +24,7 @@ from server.limits.pricing import (
     sheet,
     within,
 )
-from server.limits.products import Need, for_product, match, purpose_of_draw
-from server.limits.snapshot import Rating
+from server.limits.rules.products import Need, for_product, match, purpose_of_draw
 from server.policies import embedded
 from shared.errors import ConfigError, NotFound, UsageError
 

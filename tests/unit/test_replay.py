@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.limits.caps import Inputs
-from server.limits.decide import Decision, decide
-from server.limits.pack import parse_pack
-from server.limits.plain import EXACT, from_plain, to_plain
-from server.limits.policy import parse_policy
-from server.limits.record import DecisionRecord, Rules, digest_of, read_record, replay
-from server.limits.snapshot import Scorer, Share
+from server.limits.basis.plain import EXACT, from_plain, to_plain
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import Decision, decide
+from server.limits.caps.record import DecisionRecord, Rules, digest_of, read_record, replay
+from server.limits.caps.snapshot import Scorer, Share
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
 from server.policies import embedded
 from shared.errors import LogBroken
 from tests.service.kit import LINES, PARTIES, baselines, card

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from server.limits.line import State
-from server.limits.triggers import Facts
-from server.limits.waterfall import available
+from server.limits.line.line import State
+from server.limits.line.triggers import Facts
+from server.limits.line.waterfall import available
 from tests.line_kit import BASE, POLICY, START, TEXT, Life, busy, policy_with, quiet
 
 DOWN = {"multiplier": Decimal("0.7"), "scenario": "slump"}

@@ -10,13 +10,13 @@ import pytest
 
 from server.accounts.desk import RuleText, rule_texts, rulebook_of
 from server.accounts.rule_lint import lint, read_all
-from server.limits.compliance import findings_on, most_by_law
-from server.limits.differences import differences
-from server.limits.macro import downturns, parse_overlays, with_overlays
-from server.limits.policy import parse_policy
-from server.limits.restore import restoration
-from server.limits.rule_kinds import KINDS, recognise
-from server.limits.target import target_of
+from server.limits.basis.differences import differences
+from server.limits.checks.compliance import findings_on, most_by_law
+from server.limits.checks.rule_kinds import KINDS, recognise
+from server.limits.line.restore import restoration
+from server.limits.line.target import target_of
+from server.limits.rules.macro import downturns, parse_overlays, with_overlays
+from server.limits.rules.policy import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 from tests import line_kit

@@ -8,11 +8,11 @@ from datetime import date, timedelta
 import pytest
 
 from server.api.wording import texts_in
-from server.limits import golden
-from server.limits.explain import Money
-from server.limits.line_policy import Overlay
-from server.limits.restore import restoration
-from server.limits.way_back import REVIEW_STEPS, each_review, slowest, way_back
+from server.limits.answers.way_back import REVIEW_STEPS, each_review, slowest, way_back
+from server.limits.line import golden
+from server.limits.line.restore import restoration
+from server.limits.rules.line_policy import Overlay
+from server.limits.words.explain import Money
 from tests.line_kit import POLICY, START, Life, busy, policy_with, quiet, target
 
 CNY = Money("CNY", 2)

@@ -9,18 +9,18 @@ from decimal import Decimal
 import pytest
 
 from server.api.wording import texts_in
-from server.limits.caps import Inputs
-from server.limits.decide import decide
-from server.limits.explain import LANGUAGES, Money
-from server.limits.line import Temporary
-from server.limits.line_acts import close_line, freeze, self_lower, withdraw_consent
-from server.limits.line_policy import Overlay
-from server.limits.pack import parse_pack
-from server.limits.policy import parse_policy
-from server.limits.snapshot import Scorer, Share
-from server.limits.target import target_of
-from server.limits.waterfall import Room, available
-from server.limits.why_low import caps_view, multiplier_of, path_view, standing
+from server.limits.answers.why_low import caps_view, multiplier_of, path_view, standing
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import decide
+from server.limits.caps.snapshot import Scorer, Share
+from server.limits.line.acts import close_line, freeze, self_lower, withdraw_consent
+from server.limits.line.line import Temporary
+from server.limits.line.target import target_of
+from server.limits.line.waterfall import Room, available
+from server.limits.rules.line_policy import Overlay
+from server.limits.rules.pack import parse_pack
+from server.limits.rules.policy import parse_policy
+from server.limits.words.explain import LANGUAGES, Money
 from server.policies import embedded
 from tests.line_kit import BASE, BUSY, POLICY, START, Life, busy, opened, quiet, target
 from tests.service.kit import baselines, card

@@ -28,7 +28,7 @@ from server.api.routes.base import (
 from server.api.shapes import answers as shapes
 from server.api.shapes import carried
 from server.api.shapes.common import Language
-from server.limits.linkage import Loan
+from server.limits.answers.linkage import Loan
 
 Asker = Annotated[Caller, caller(Role.CUSTOMER, Role.OFFICER, often="what_if")]
 # What a customer's score is made of can be told as often as the score itself, and no oftener.

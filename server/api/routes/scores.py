@@ -12,7 +12,7 @@ from server.accounts.desk import Desk
 from server.accounts.dossier import CREDIT
 from server.api import schemas, views
 from server.api.access import Caller, Role, caller, own
-from server.limits.tables import LARGEST_MINOR
+from server.limits.basis.tables import LARGEST_MINOR
 from shared.errors import Refused
 
 Pseudonym = Annotated[

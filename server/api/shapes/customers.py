@@ -21,7 +21,7 @@ from server.api.shapes.common import (
     Told,
     example,
 )
-from server.limits.bureau import Overdue as KnownOverdue
+from server.limits.caps.bureau import Overdue as KnownOverdue
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 Enquiries = Annotated[list[Day], Field(max_length=200)]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from server.accounts.reviewing import Decided
 from server.api.shapes.common import Asked, Day, Id, Minor, MinorOrNone, Told, Words, example
-from server.limits import reasons
+from server.limits.basis import reasons
 from server.store import approvals
 from server.store.decisions import StoredDecision
 

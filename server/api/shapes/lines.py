@@ -12,8 +12,8 @@ from server.accounts.repaying import Due as NextDue
 from server.accounts.reviewing import Decided
 from server.api.shapes.common import PSEUDONYM, Asked, CustomerId, Day, Told, example
 from server.api.shapes.decisions import LimitDecision
-from server.limits.line import Offer as OpenOffer
-from server.limits.line import Temporary as Passing
+from server.limits.line.line import Offer as OpenOffer
+from server.limits.line.line import Temporary as Passing
 from server.store.lines import StoredLine
 
 

@@ -18,7 +18,7 @@ from server.api.shapes.common import (
     Told,
     example,
 )
-from server.limits import pricing
+from server.limits.rules import pricing
 from server.store import draws, holds, repayments
 
 Purpose = Annotated[

@@ -1,0 +1,1 @@
+"""The same review for many lines at once, as columns."""

@@ -1,0 +1,1 @@
+"""A customer's caps, and the decision that is their minimum."""

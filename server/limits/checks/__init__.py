@@ -1,0 +1,1 @@
+"""Files of rules looked at together, and their public page."""

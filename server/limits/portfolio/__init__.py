@@ -1,0 +1,1 @@
+"""All lines together: budget, allocation, and lending with partners."""

@@ -1,0 +1,1 @@
+"""The files of rules, and what is read from them."""

@@ -1,0 +1,1 @@
+"""The sentences of both languages, and how reasons become them."""
