@@ -12,7 +12,7 @@ export CONFIDE_TEST_DATA ?= ../shared/data
 # Starts a Docker engine for the tests that need one; `docker` uses one that runs already.
 export CONFIDE_TEST_ENGINE ?= ../shared/containers/engine.sh
 
-.PHONY: help demo test test-all test-containers check bench clean
+.PHONY: help demo neural test test-all slow test-containers check bench clean
 
 help:  ## Say what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,11 @@ neural: $(BIN)/.dev  ## Add the CPU build of torch, for the neural model and its
 test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not containers"
 
-test-all: $(BIN)/.dev check  ## Everything: style, types, architecture, slow tests, containers
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+test-all: check test slow  ## Everything: style, types, architecture, fast and slow tests, containers
+
+# Three at a time: they wait for processes, leases and deadlines more than they compute.
+slow: $(BIN)/.dev  ## The slow tests alone
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "slow or containers"
 
 test-containers: $(BIN)/.dev  ## The demo as containers, on a real Docker engine
 	$(BIN)/python -m pytest -q -rs -m containers

@@ -17,6 +17,8 @@ from shared.sealed import _HEADER, _KEY, _WRAPPED
 from tests.attacks.federations import play_all, small_world
 
 # Of all statistics of one test together: how often it may fail with nothing wrong.
+pytestmark = pytest.mark.slow
+
 FALSE_ALARM = 1e-6
 _SIGNATURE = 64
 

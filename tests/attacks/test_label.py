@@ -27,6 +27,8 @@ from tests.attacks.federations import (
 from tests.attacks.membership import one_hot
 from tests.support import data_path
 
+pytestmark = pytest.mark.slow
+
 ALLOWED = 0.02
 N_ROWS = 6_000
 # Of 1,000 columns of noise one is beyond so many standard errors once in 26,000 runs.

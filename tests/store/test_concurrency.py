@@ -7,9 +7,7 @@ import multiprocessing
 import random
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -241,33 +239,3 @@ def test_a_killed_server_loses_and_doubles_nothing(tmp_path):
         storm.end(100)
         assert len(storm.check()) > 100
         storm.world.store.close()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_ten_thousand_requests_of_fifty_clients_survive_every_kill(kind, tmp_path):
-    if kind == "postgresql" and postgres.missing():
-        pytest.skip(postgres.missing())
-    with postgres.running("/tmp") if kind == "postgresql" else _file(tmp_path) as server:
-        url = server.new_database()
-        (tmp_path / "logs").mkdir()
-        storm = Storm(url, tmp_path / "logs", processes=5, threads=10, each=200)
-        choose = random.Random(2)
-        for round_ in range(8):
-            seen = storm.answered()
-            while storm.running() and storm.answered() < seen + 700:
-                time.sleep(0.01)
-            assert storm.running(), "nothing was left to kill"
-            if kind == "postgresql" and round_ % 2:
-                server.kill()
-                server.start()
-            else:
-                storm.kill(choose.choice(storm.running()))
-        storm.end(250)
-        assert len(storm.check()) > 3_000
-        storm.world.store.close()
-
-
-@contextmanager
-def _file(folder):
-    yield SimpleNamespace(new_database=lambda: f"sqlite:///{folder}/limits.db")

@@ -243,7 +243,7 @@ def test_hundreds_of_long_sequences_leave_what_the_simple_model_says(store):
     run_state_machine_as_test(
         lambda: Machine(store),
         settings=settings(
-            max_examples=200,
+            max_examples=100,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
