@@ -23,6 +23,7 @@ from server.accounts.customers import cases
 from server.accounts.proving import make_log_key, newest, tick
 from server.store.approvals import approvals_in
 from server.store.decisions import chain_of
+from server.store.draws import drawdowns_of
 from server.store.holds import holds_of
 from server.store.lines import lines_of
 from tests.service.desk_kit import HOLDERS, START, Office, empty_store, good, rules
@@ -116,6 +117,19 @@ class Cast:
             case.body = meant(whole(case.body), known)
             if path.get("line_id") == self.line and case.body.get("purpose") in STOPPING:
                 case.body["purpose"] = "review"
+            if case.operation.path == "/v1/repayments":
+                case.body |= self._owed(case.body)
+
+    def _owed(self, body):
+        """A payment of its own name, of an amount that is owed where something is."""
+        named = {"external_ref": f"paid-{next(FRESH)}"}
+        with self.office.store.read() as db:
+            drawn = drawdowns_of(db, self.line, count=1, only_open=True)
+        if not drawn:
+            return named
+        amount = 1 + body["amount_minor"] % drawn[0].open_minor
+        part = {"drawdown_id": drawn[0].id, "amount_minor": amount}
+        return named | {"amount_minor": amount} | ({"to": [part]} if body.get("to") else {})
 
     def _known(self, case):
         """What there is, and the caller's, by the names of parameters and fields."""
