@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from server.accounts.budgeting import own_funds_of
 from server.accounts.desk import Desk, text_of
 from server.accounts.dossier import CREDIT, Dossier, consent_from
-from server.accounts.partners import own_funds_of, partners_of
+from server.accounts.partners import partners_of
 from server.limits.line.events import line_from_mapping
 from server.limits.line.line import Line, State
 from server.limits.portfolio.budget import Book, Budget, Stress, budget, stress
@@ -26,10 +27,11 @@ from server.limits.portfolio.portfolio import allocate as programme
 from server.limits.portfolio.scaling import scales
 from server.limits.portfolio.segments import Allocation, Segment
 from server.limits.rules.products import Product
-from server.store import people, portfolio
+from server.store import allocation_runs, people
+from server.store.allocation_runs import AllocationRun
 from server.store.ids import name, new_id
 from server.store.lines import StoredLine, page_of_lines
-from server.store.portfolio import AllocationRun
+from server.store.shares import lenders_in
 from shared.errors import Conflict, EnvironmentFault, NotFound, UsageError
 from shared.scorecard.scale import Scale
 
@@ -122,13 +124,13 @@ def allocate(
         made_at=now,
     )
     in_force = {(one.product.id, one.grade): by_segment[one.name] for one in groups}
-    portfolio.keep_run(db, run, in_force)
+    allocation_runs.keep_run(db, run, in_force)
     return run
 
 
 def latest_run(db: Connection, budget_id: str) -> AllocationRun | None:
     """Return the allocation in force, or None."""
-    return next(iter(portfolio.runs_of(db, budget_id, count=1)), None)
+    return next(iter(allocation_runs.runs_of(db, budget_id, count=1)), None)
 
 
 def stress_test(
@@ -186,7 +188,7 @@ def _count(
     now: datetime,
 ) -> None:
     holders = _consents(desk, db, page, now)
-    lent = portfolio.lenders_in(db, [one.id for one in page])
+    lent = lenders_in(db, [one.id for one in page])
     for stored in page:
         line = line_from_mapping(stored.domain)
         if line.state in _OUT:

@@ -47,9 +47,7 @@ _LATER: Final[Mapping[str, int]] = {"enquiries": 90}
 """Days until a change can be seen, of facts that no action of the file is about."""
 
 
-def explain(
-    desk: Desk, db: Connection, decision_id: str, language: str, now: datetime
-) -> dict[str, Any]:
+def explain(desk: Desk, db: Connection, decision_id: str, language: str) -> dict[str, Any]:
     """Explain a decision from its record: what was known, under the rules of that day.
 
     Parameters
@@ -58,9 +56,8 @@ def explain(
     db : Connection
     decision_id : str
     language : str
-        One of the languages of the desk's texts.
-    now : datetime
-        The words are today's; nothing else of the answer is.
+        One of the languages of the desk's texts: the words are today's, nothing else of the answer
+        is.
 
     Raises
     ------
@@ -69,7 +66,6 @@ def explain(
     UsageError
         If there are no texts in that language.
     """
-    del now
     texts = texts_of(desk, language)
     found = read_decision(desk, db, decision_id)
     record, decision = found.record, found.decision

@@ -7,25 +7,22 @@ the record, so the same comes out, bit for bit (invariant I5).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Final
 
-from server.accounts.grounds import Ask, Grounds, Outcome, Rules
+from server.accounts.grounds import Ask, Grounds, Outcome, Rules, UnderDecision
+from server.accounts.rises import check_free, first_rise, next_offer, why_not_higher
 from server.limits.basis.reasons import Reason
 from server.limits.caps.caps import counted_income
-from server.limits.caps.decide import Decision, decide
+from server.limits.caps.decide import decide
 from server.limits.line import acts as line_acts
 from server.limits.line.acts import Acted
-from server.limits.line.bars import bars, consents, cooling_down, is_paused
-from server.limits.line.delinquency import add_months, advance
+from server.limits.line.delinquency import advance
 from server.limits.line.line import LOOKED_INTO, Cause, Line, State, Temporary
-from server.limits.line.reasons import FROZEN, because, curing, first_of, progress
-from server.limits.line.restore import restoration
-from server.limits.line.review import Reviewed, age, review
-from server.limits.line.target import Target, target_of
-from server.limits.line.triggers import needed_reviews
-from shared.errors import Conflict, Refused, UsageError
+from server.limits.line.reasons import because
+from server.limits.line.review import age, review
+from server.limits.line.target import target_of
+from shared.errors import Conflict, UsageError
 
 CAPPED: Final = frozenset(
     {"open", "review", "increase", "restore", "accept_offer", "temporary", "override"}
@@ -34,39 +31,6 @@ CAPPED: Final = frozenset(
 RAISING: Final = frozenset({"open", "increase", "restore", "accept_offer", "temporary"})
 """Purposes that are refused, by the name of the check, while no score can be had."""
 UNTIL_LOOKED: Final = "a line is frozen until a person has looked into it"
-FOREVER: Final = 14  # scheduled reviews looked ahead at for an increase: more than a year
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A decision on its way."""
-
-    rules: Rules
-    ask: Ask
-    grounds: Grounds
-    before: Line
-    caps: Decision | None
-    target: Target | None
-
-    @property
-    def goal(self) -> Target:
-        if self.target is None:
-            raise UsageError(f"a decision to {self.ask.purpose} looks at the caps")
-        return self.target
-
-    def amount(self) -> int:
-        if self.ask.limit_minor is None:
-            raise UsageError(f"a decision to {self.ask.purpose} needs limit_minor")
-        return self.ask.limit_minor
-
-    def done(
-        self,
-        acted: Acted | Reviewed,
-        reasons: tuple[Reason, ...] = (),
-        earliest: date | None = None,
-    ) -> Outcome:
-        told = reasons or first_of(one for event in acted.events for one in event.reasons)
-        return Outcome(self.caps, self.target, acted.events, acted.line, told, earliest)
 
 
 def work_out(rules: Rules, ask: Ask, grounds: Grounds, before: Line) -> Outcome:
@@ -97,13 +61,13 @@ def work_out(rules: Rules, ask: Ask, grounds: Grounds, before: Line) -> Outcome:
     if grounds.snapshot is not None and grounds.inputs is not None:
         caps = decide(rules.policy, rules.pack, grounds.snapshot, grounds.inputs)
         target = target_of(caps, rules.line, ask.day, scale=grounds.scale)
-    return act(_Case(rules, ask, grounds, before, caps, target))
+    return act(UnderDecision(rules, ask, grounds, before, caps, target))
 
 
-def _open(case: _Case) -> Outcome:
+def _open(case: UnderDecision) -> Outcome:
     """Open a line, or decline to: both are decisions with reasons."""
     goal, day = case.goal, case.ask.day
-    _check_free(case, "no line is opened")
+    check_free(case, "no line is opened")
     income = None if case.grounds.inputs is None else case.grounds.inputs.income
     proven = 0 if income is None else counted_income(case.rules.policy, income)
     if proven < case.rules.product.income_minor:
@@ -115,17 +79,17 @@ def _open(case: _Case) -> Outcome:
     return case.done(Acted(opened.line, (*asked.events, *opened.events)))
 
 
-def _review(case: _Case) -> Outcome:
+def _review(case: UnderDecision) -> Outcome:
     done = review(case.before, case.grounds.facts, case.goal, case.rules.line, case.ask.day)
-    return case.done(done, done.reasons, _plan_of(case, done.line))
+    return case.done(done, done.reasons, first_rise(case, done.line))
 
 
-def _age(case: _Case) -> Outcome:
+def _age(case: UnderDecision) -> Outcome:
     done = age(case.before, case.grounds.facts, case.rules.line, case.ask.day)
     return case.done(done)
 
 
-def _asked(case: _Case) -> Outcome:
+def _asked(case: UnderDecision) -> Outcome:
     """Answer who asks for more: a review that is due is made; else nothing changes (I20)."""
     line, day = case.before, case.ask.day
     if line.state in {State.PENDING, State.CLOSING, State.CLOSED}:
@@ -134,22 +98,22 @@ def _asked(case: _Case) -> Outcome:
         raise Conflict(f"the line changed on {line.changed_on}", check="clock")
     if line.next_review_on is None or day >= line.next_review_on:
         return _review(case)
-    earliest = _plan_of(case, line)
+    earliest = first_rise(case, line)
     if earliest is None and case.ask.purpose == "increase" and not line.is_reduced:
-        earliest = _next_offer(case)
-    return case.done(Acted(line, ()), _standing(case), earliest)
+        earliest = next_offer(case)
+    return case.done(Acted(line, ()), why_not_higher(case), earliest)
 
 
-def _accept(case: _Case) -> Outcome:
-    _check_free(case, "nothing is raised")
+def _accept(case: UnderDecision) -> Outcome:
+    check_free(case, "nothing is raised")
     return case.done(line_acts.accept_offer(case.before, case.goal, case.rules.line, case.ask.day))
 
 
-def _decline(case: _Case) -> Outcome:
+def _decline(case: UnderDecision) -> Outcome:
     return case.done(line_acts.decline_offer(case.before, case.ask.day))
 
 
-def _self_lower(case: _Case) -> Outcome:
+def _self_lower(case: UnderDecision) -> Outcome:
     limit, line = case.rules.line.floored(case.amount()), case.before
     if not 0 <= limit < line.approved_limit_minor:
         why = f"limit_minor must be 0 or more and below {line.approved_limit_minor}"
@@ -158,17 +122,17 @@ def _self_lower(case: _Case) -> Outcome:
     return case.done(line_acts.self_lower(line, limit, owed, case.rules.line, case.ask.day))
 
 
-def _freeze(case: _Case) -> Outcome:
+def _freeze(case: UnderDecision) -> Outcome:
     cause: Cause = "fraud" if case.ask.purpose == "freeze_fraud" else "purpose"
     return case.done(line_acts.freeze(case.before, cause, case.ask.day, case.ask.initiator))
 
 
-def _release(case: _Case) -> Outcome:
+def _release(case: UnderDecision) -> Outcome:
     return case.done(line_acts.release(case.before, case.ask.day))
 
 
-def _temporary(case: _Case) -> Outcome:
-    _check_free(case, "no temporary amount")
+def _temporary(case: UnderDecision) -> Outcome:
+    check_free(case, "no temporary amount")
     day, policy = case.ask.day, case.rules.line
     most = case.rules.product.temporary
     amount = case.amount()
@@ -189,7 +153,7 @@ def _temporary(case: _Case) -> Outcome:
     return case.done(acted, (because("P-EXTRA", until=until.isoformat()),))
 
 
-def _close(case: _Case) -> Outcome:
+def _close(case: UnderDecision) -> Outcome:
     """Close a line; what is frozen for a person to look at is not closed past that person."""
     if case.ask.initiator == "customer" and case.before.frozen_for in LOOKED_INTO:
         raise Conflict(UNTIL_LOOKED, check="state", hint="ask for an officer")
@@ -197,15 +161,15 @@ def _close(case: _Case) -> Outcome:
     return case.done(line_acts.close_line(case.before, owed, case.ask.day, case.ask.initiator))
 
 
-def _consent_given(case: _Case) -> Outcome:
+def _consent_given(case: UnderDecision) -> Outcome:
     return case.done(line_acts.give_consent(case.before, case.ask.day))
 
 
-def _consent_withdrawn(case: _Case) -> Outcome:
+def _consent_withdrawn(case: UnderDecision) -> Outcome:
     return case.done(line_acts.withdraw_consent(case.before, case.ask.day))
 
 
-def _forborne(case: _Case) -> Outcome:
+def _forborne(case: UnderDecision) -> Outcome:
     """Take note of a concession: no trigger and no cap is looked at."""
     facts, rules, line = case.grounds.facts, case.rules.line, case.before
     late = advance(
@@ -219,17 +183,17 @@ def _forborne(case: _Case) -> Outcome:
     return case.done(line_acts.forbear(line, late, rules, case.ask.day))
 
 
-def _override(case: _Case) -> Outcome:
+def _override(case: UnderDecision) -> Outcome:
     line, amount = case.before, case.amount()
     if amount > line.effective_limit_minor:
-        _check_free(case, "nothing is raised, by nobody")
+        check_free(case, "nothing is raised, by nobody")
     acted = line_acts.override_limit(
         line, amount, case.grounds.owed_minor, case.goal, case.rules.line, case.ask.day
     )
     return case.done(acted)
 
 
-_ACTS: Final[Mapping[str, Callable[[_Case], Outcome]]] = {
+_ACTS: Final[Mapping[str, Callable[[UnderDecision], Outcome]]] = {
     "open": _open,
     "review": _review,
     "age": _age,
@@ -250,65 +214,3 @@ _ACTS: Final[Mapping[str, Callable[[_Case], Outcome]]] = {
 }
 PURPOSES: Final = tuple(_ACTS)
 """Every purpose of a decision."""
-
-
-def _check_free(case: _Case, what: str) -> None:
-    """Refuse what would raise a limit while anything forbids it (invariant I13)."""
-    facts, findings = case.grounds.facts, []
-    if case.goal.missing:
-        told = ", ".join(f"{holder} ({why})" for holder, why in sorted(case.goal.missing.items()))
-        findings.append(f"no current word of {told}")
-    if not consents(case.before, facts):
-        findings.append("the customer's consent does not stand")
-    if facts.dispute:
-        findings.append("a dispute is open")
-    if facts.forborne_on is not None:
-        findings.append("a concession was made because of difficulties")
-    if is_paused(facts, case.rules.line):
-        findings.append("increases are paused")
-    if findings:
-        raise Refused(f"{what}: " + "; ".join(findings))
-
-
-def _standing(case: _Case) -> tuple[Reason, ...]:
-    """Return why a limit is not higher today, and does not rise for the asking."""
-    line, facts, policy, goal = case.before, case.grounds.facts, case.rules.line, case.goal
-    found = [
-        progress(one.code, one.clean, needed_reviews(one.code, policy)) for one in line.windows
-    ]
-    if line.delinquency.curing:
-        found.append(curing(line.delinquency, policy.arrears))
-    if line.frozen_for in LOOKED_INTO:
-        found.append(because(FROZEN[line.frozen_for]))
-    found += bars(line, facts, goal, policy)
-    found += cooling_down(line, policy, case.ask.day)
-    if goal.lowest_minor <= line.effective_limit_minor:
-        found += goal.told()
-    elif not found:
-        # Neither caps nor behaviour hold it: the next scheduled review, and the customer's word.
-        found.append(because("P-AGREED"))
-    return first_of(found)
-
-
-def _plan_of(case: _Case, line: Line) -> date | None:
-    """Return the day of the first step up of a limit that fell, if every review is clean."""
-    if not line.is_reduced or line.state in {State.CLOSING, State.CLOSED}:
-        return None
-    plan = restoration(line, case.grounds.facts, case.goal, case.rules.line, case.ask.day)
-    return plan.earliest
-
-
-def _next_offer(case: _Case) -> date | None:
-    """Return the first scheduled review that may offer more, as far as dates go."""
-    line, policy = case.before, case.rules.line
-    if case.goal.lowest_minor <= line.approved_limit_minor or line.next_review_on is None:
-        return None
-    waits = [line.next_review_on]
-    past = [day for day in (line.increased_on, line.offered_on) if day is not None]
-    waits += [add_months(day, policy.months_between) for day in past]
-    if line.opened_on is not None:
-        waits.append(line.opened_on + timedelta(days=policy.days_after_opening))
-    reviews = (
-        line.next_review_on + timedelta(days=policy.every_days * ahead) for ahead in range(FOREVER)
-    )
-    return next((day for day in reviews if day >= max(waits)), None)

@@ -34,7 +34,7 @@ from server.accounts.desk import Desk
 from server.accounts.funding import Supply
 from server.limits.portfolio.joint import PartnerDecision
 from server.limits.rules.pricing import Sheet
-from server.store import draws, holds, portfolio
+from server.store import draws, holds, partner_decisions
 from server.store.draws import Drawdown, Share, Terms
 from server.store.holds import Hold, HoldRequest
 from server.store.lines import get_line
@@ -104,7 +104,7 @@ def hold(desk: Desk, db: Connection, asked: HoldRequest, ttl: timedelta, now: da
     supply, decisions = afford(desk, db, admitted, asked.amount_minor, asked.purpose)
     promise = _shared(supply, asked.amount_minor, decisions)
     made = holds.hold(db, asked, now + ttl, now)
-    portfolio.keep_promise(db, made.id, promise.to_mapping())
+    partner_decisions.keep_promise(db, made.id, promise.to_mapping())
     _keep_verdicts(db, admitted, asked, promise, now)
     return made
 
@@ -166,7 +166,7 @@ def post(desk: Desk, db: Connection, hold_id: str, months: int, now: datetime) -
         raise _meant(error) from error
 
 
-def void(desk: Desk, db: Connection, hold_id: str, now: datetime) -> Hold:  # noqa: ARG001
+def void(db: Connection, hold_id: str, now: datetime) -> Hold:
     """Give a pending hold back; voiding it again changes nothing.
 
     Raises
@@ -258,7 +258,7 @@ def _shared(supply: Supply, amount_minor: int, decisions: tuple[PartnerDecision,
 
 def _promised(desk: Desk, db: Connection, admitted: Admitted, held: Hold) -> _Promise:
     """Return what a hold was promised; one that knows of no promise is shared out now."""
-    told = portfolio.promise_of(db, held.id)
+    told = partner_decisions.promise_of(db, held.id)
     if told is None:
         look = admitted.look
         supply = funding.supply_for(desk, db, look.stored, look.day)
@@ -294,7 +294,7 @@ def _keep_verdicts(
     db: Connection, admitted: Admitted, asked: HoldRequest, promise: _Promise, now: datetime
 ) -> None:
     shown = admitted.shown(asked.amount_minor)
-    portfolio.keep_verdicts(db, funding.verdicts(asked.id, shown, promise.decisions, now))
+    partner_decisions.keep_verdicts(db, funding.verdicts(asked.id, shown, promise.decisions, now))
 
 
 def _meant(error: Conflict) -> Conflict:

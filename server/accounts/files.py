@@ -10,9 +10,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from server.accounts.budgeting import budget_used, scales_of
 from server.accounts.desk import Desk
 from server.accounts.dossier import Dossier, dossiers
-from server.accounts.partners import budget_used, scales_of
 from server.accounts.pasts import Drawn, Past
 from server.accounts.repaying import drawn_for, pasts_for
 from server.limits.line.events import line_to_mapping

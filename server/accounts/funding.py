@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 from server.accounts.desk import Desk
 from server.limits.portfolio import joint
 from server.limits.portfolio.joint import Funding, Partner, PartnerDecision
-from server.store import portfolio
 from server.store.draws import Share
 from server.store.funds import Fund
 from server.store.lines import StoredLine
-from server.store.portfolio import PartnerRow, Verdict
+from server.store.partner_decisions import Verdict
+from server.store.partners import PartnerRow, supply
+from server.store.shares import own_open
 from shared.errors import DataError
 
 _KNOWN: Final = ("name", "version", "grades", "products", "most_minor", "most_default_prob")
@@ -234,11 +235,11 @@ def supply_for(desk: Desk, db: Connection, line: StoredLine, day: date) -> Suppl
     ConfigError
         If there are partners, and the pack does not say how to lend jointly.
     """
-    budget, rows, lending = portfolio.supply(db, line.budget_id)
+    budget, rows, lending = supply(db, line.budget_id)
     if not rows:
         return Supply(budget)
     share, bound = lending.get("own_share"), lending.get("own_line_minor")
-    own = None if bound is None else max(0, bound - portfolio.own_open(db, line.id))
+    own = None if bound is None else max(0, bound - own_open(db, line.id))
     return Supply(
         budget=budget,
         banks=tuple(bank_of(fund, row) for fund, row in rows),

@@ -10,14 +10,18 @@ from server.limits.basis.reasons import Reason
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import Decision
 from server.limits.caps.snapshot import Snapshot
+from server.limits.line.acts import Acted
 from server.limits.line.events import Initiator, LineEvent
 from server.limits.line.line import Line
+from server.limits.line.reasons import first_of
+from server.limits.line.review import Reviewed
 from server.limits.line.target import Target
 from server.limits.line.triggers import Facts
 from server.limits.rules.line_policy import LinePolicy
 from server.limits.rules.pack import Pack
 from server.limits.rules.policy import Policy
 from server.limits.rules.products import Product
+from shared.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +119,62 @@ class Rules:
     pack: Pack
     line: LinePolicy
     product: Product
+
+
+@dataclass(frozen=True, slots=True)
+class UnderDecision:
+    """A decision on its way.
+
+    Parameters
+    ----------
+    rules : Rules
+    ask : Ask
+    grounds : Grounds
+    before : Line
+    caps : Decision, optional
+        None where no cap is looked at.
+    target : Target, optional
+        None where no cap is looked at.
+    """
+
+    rules: Rules
+    ask: Ask
+    grounds: Grounds
+    before: Line
+    caps: Decision | None
+    target: Target | None
+
+    @property
+    def goal(self) -> Target:
+        """What the caps allow.
+
+        Raises
+        ------
+        UsageError
+            If the purpose looks at no cap.
+        """
+        if self.target is None:
+            raise UsageError(f"a decision to {self.ask.purpose} looks at the caps")
+        return self.target
+
+    def amount(self) -> int:
+        """Return the amount that is asked for, minor units.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        """
+        if self.ask.limit_minor is None:
+            raise UsageError(f"a decision to {self.ask.purpose} needs limit_minor")
+        return self.ask.limit_minor
+
+    def done(
+        self,
+        acted: Acted | Reviewed,
+        reasons: tuple[Reason, ...] = (),
+        earliest: date | None = None,
+    ) -> Outcome:
+        """Return the outcome; without reasons of its own, those of the events."""
+        told = reasons or first_of(one for event in acted.events for one in event.reasons)
+        return Outcome(self.caps, self.target, acted.events, acted.line, told, earliest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
@@ -19,13 +19,14 @@ from server.accounts.admitting import Look, look_at, room, shown
 from server.accounts.costing import rated
 from server.accounts.desk import Desk
 from server.accounts.repaying import Due, days_past_due, next_due
-from server.limits.line.line import Line, State, Window
-from server.limits.line.triggers import needed_reviews, observes, over_from
+from server.limits.line.clean_path import earliest_exits
+from server.limits.line.line import Line, State
+from server.limits.line.triggers import needed_reviews, observes
 from server.limits.line.waterfall import Available
 from server.limits.portfolio.joint import PartnerDecision
 from server.limits.rules.line_policy import LinePolicy
-from server.store import portfolio
 from server.store.lines import StoredLine, get_line
+from server.store.shares import lenders_of
 
 _SHOWN: Final = Decimal("0.000001")
 _UNREVIEWED: Final = frozenset({State.FROZEN, State.CLOSING, State.CLOSED, State.PENDING})
@@ -135,38 +136,35 @@ def line_view(desk: Desk, db: Connection, line_id: str, now: datetime) -> LineVi
         available=_available(desk, db, look, now),
         next_due=due,
         days_past_due=days,
-        lenders=_lenders(portfolio.lenders_of(db, line_id) if owed else []),
+        lenders=_lenders(lenders_of(db, line_id) if owed else []),
         advised_limit_minor=max(line.advised_limit_minor, owed + look.held_minor),
-        observation=tuple(
-            progress_of(one, line, desk.rules.line, look.day) for one in line.windows
-        ),
+        observation=progress_of(line, desk.rules.line, look.day),
         next_review_on=line.next_review_on,
         day=look.day,
     )
 
 
-def progress_of(window: Window, line: Line, policy: LinePolicy, day: date) -> Progress:
-    """Return how far an open window is.
+def progress_of(line: Line, policy: LinePolicy, day: date) -> tuple[Progress, ...]:
+    """Return how far each open window is.
 
     Parameters
     ----------
-    window : Window
     line : Line
     policy : LinePolicy
     day : date
         No review comes before it.
     """
-    needed = needed_reviews(window.code, policy)
-    earliest = None
-    if line.state not in _UNREVIEWED:
-        review = max(line.next_review_on or day, day)
-        # The review that ends a window is the one that sees the last clean month, so it is due
-        # itself: with one still needed, that is the next.
-        review += timedelta(days=policy.every_days) * max(0, needed - window.clean - 1)
-        while review < over_from(window, policy):
-            review += timedelta(days=policy.every_days)
-        earliest = review
-    return Progress(window.code, observes(window, policy), window.clean, needed, earliest)
+    exits = {} if line.state in _UNREVIEWED else earliest_exits(line, policy, day)
+    return tuple(
+        Progress(
+            rule=one.code,
+            observes=observes(one, policy),
+            clean=one.clean,
+            needed=needed_reviews(one.code, policy),
+            earliest_exit=exits.get(one.code),
+        )
+        for one in line.windows
+    )
 
 
 def _available(desk: Desk, db: Connection, look: Look, now: datetime) -> Available:

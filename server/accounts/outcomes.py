@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,7 +19,7 @@ from server.monitor.funnel import Seen, Spell, funnel, funnels, spells_of
 from server.monitor.shock import Cut, shock
 
 
-def restorations(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, Any]:
+def restorations(desk: Desk, db: Connection, span: Span) -> dict[str, Any]:
     """Return how limits that fell come back, by reason, and what the cuts did to people's figures.
 
     Parameters
@@ -28,9 +27,7 @@ def restorations(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[
     desk : Desk
     db : Connection
     span : Span
-    now : datetime
     """
-    del now
     floor = desk.rules.monitoring.floor
     spells: list[Spell] = []
     cuts: list[Cut] = []
@@ -48,7 +45,7 @@ def restorations(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[
 
 
 def inclusion(
-    desk: Desk, db: Connection, span: Span, now: datetime, attributes: Attributes | None = None
+    desk: Desk, db: Connection, span: Span, attributes: Attributes | None = None
 ) -> dict[str, Any]:
     """Compare groups, and say who is left out: by product, and of those whom few holders know.
 
@@ -57,12 +54,10 @@ def inclusion(
     desk : Desk
     db : Connection
     span : Span
-    now : datetime
     attributes : Attributes, optional
         Groups by pseudonym; without them, those of the audit file in the service's folder. Where
         there is no such file, only what needs no groups is answered.
     """
-    del now
     floor = desk.rules.monitoring.floor
     store = attributes or load_attributes(desk.home)
     outcomes, asked = _outcomes(db, span)

@@ -62,9 +62,7 @@ def in_force(desk: Desk, db: Connection, now: datetime) -> dict[str, Any]:
     return {"as_of": today.isoformat(), "in_force": rows, "coming": coming}
 
 
-def published(
-    desk: Desk, db: Connection, digest: str, language: str, now: datetime
-) -> dict[str, Any]:
+def published(desk: Desk, db: Connection, digest: str, language: str) -> dict[str, Any]:
     """Return a rule text, word for word, and its page in a language.
 
     Parameters
@@ -74,7 +72,6 @@ def published(
     digest : str
         SHA-256 of the text, in hex.
     language : str
-    now : datetime
 
     Raises
     ------
@@ -83,7 +80,6 @@ def published(
     UsageError
         If there are no texts in that language.
     """
-    del now
     texts, money = texts_of(desk, language), money_of(desk.rules.policy)
     found = policies.text_of(db, digest)
     kind = _kind_of(desk, db, digest)

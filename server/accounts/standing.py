@@ -14,11 +14,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from server.accounts.budgeting import budget_used, scales_of
 from server.accounts.desk import Desk, text_of
 from server.accounts.dossier import CREDIT, DECLARED, GRANTED, Dossier, dossiers
 from server.accounts.files import Files, files_for, may_be_late
 from server.accounts.grounds import Grounds, Rules
-from server.accounts.partners import budget_used, scales_of
 from server.accounts.repaying import days_past_due, history_of
 from server.accounts.scores import Scored
 from server.limits.caps.caps import Inputs

@@ -41,7 +41,7 @@ _CODE: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,63}")
 _YEAR: Final = timedelta(days=365)
 
 
-def drift(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, Any]:
+def drift(desk: Desk, db: Connection, span: Span) -> dict[str, Any]:
     """Compare scores and each holder's points by month, one decision a customer and month.
 
     Parameters
@@ -49,9 +49,7 @@ def drift(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, An
     desk : Desk
     db : Connection
     span : Span
-    now : datetime
     """
-    del now
     last: dict[tuple[str, str], Scored] = {}
     models: Counter[str] = Counter()
     for one in kept(db, span, *_SCORED):
@@ -94,11 +92,10 @@ def swap(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, Any
     span : Span
     now : datetime
     """
-    today = desk.today(now)
     cases = {
         one.chain: case
         for one in kept(db, span, *_SCORED)
-        if (case := _again(desk, one, today)) is not None
+        if (case := _again(desk, one)) is not None
     }
     bads = _bads(db, cases, now)
     rows = [swaps.Case(old, new, bads.get(chain)) for chain, (old, new) in sorted(cases.items())]
@@ -209,7 +206,7 @@ def _stability(one: Stability) -> dict[str, Any]:
     }
 
 
-def _again(desk: Desk, one: Kept, today: date) -> tuple[int, int] | None:
+def _again(desk: Desk, one: Kept) -> tuple[int, int] | None:
     """Return what the caps allowed then and allow by the rules of today, on the same grounds."""
     if one.snapshot is None or one.body["grounds"]["inputs"] is None:
         return None
@@ -222,7 +219,6 @@ def _again(desk: Desk, one: Kept, today: date) -> tuple[int, int] | None:
         new = target_of(caps, rules.line, record.ask.day, scale=grounds.scale)
     except ConfideError:  # the rules of today do not know that day, grade or product
         return None
-    del today
     return record.outcome.target.lowest_minor, new.lowest_minor
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from server.accounts import activating, partners
+from server.accounts import activating, pausing
 from server.accounts.activating import Change
 from server.commands.common import (
     DEFAULT_FEDERATION,
@@ -110,7 +110,7 @@ def pause(
 ) -> None:
     """Pause all increases at once; one person may, for it takes nothing from anybody."""
     with open_rules(federation, store, policy) as opened, opened.store.write() as db:
-        partners.set_pause(db, paused=True, by=person(by), reason=reason, now=opened.now)
+        pausing.set_pause(db, paused=True, by=person(by), reason=reason, now=opened.now)
     if form is Format.JSON:
         emit({"increases_paused": True})
     else:
@@ -127,7 +127,7 @@ def resume(
 ) -> None:
     """Propose that increases go on; another person approves it."""
     with open_rules(federation, store, policy) as opened, opened.store.write() as db:
-        asked = partners.propose_resume(db, person(by), reason, opened.now)
+        asked = pausing.propose_resume(db, person(by), reason, opened.now)
     if form is Format.JSON:
         emit({"id": asked.id, "state": asked.state})
     else:
@@ -138,10 +138,10 @@ def _approved(opened: RuleStore, found: Approval, by: str, answer: str) -> list[
     """Approve a proposal by its kind; return what came of it, each with a sentence."""
     _known(found)
     with opened.store.write() as db:
-        if found.kind == partners.PAUSE:
+        if found.kind == pausing.PAUSE:
             approvals.decide(db, found.id, by, opened.now, approve=True, answer=answer)
-            partners.apply_pause(db, found.id, opened.now)
-            return [{"kind": partners.PAUSE, "told": "increases go on"}]
+            pausing.apply_pause(db, found.id, opened.now)
+            return [{"kind": pausing.PAUSE, "told": "increases go on"}]
         rows = activating.approve(db, found.id, by, answer, opened.terms, opened.now)
     return [
         {
@@ -162,7 +162,7 @@ def _known(found: Approval) -> None:
     ------
     NotFound
     """
-    if found.kind not in {activating.APPROVAL, partners.PAUSE}:
+    if found.kind not in {activating.APPROVAL, pausing.PAUSE}:
         raise NotFound(
             "there is no proposal of rules of that id", hint=f"that one is of kind {found.kind}"
         )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from server.accounts.partners import paused
+from server.accounts.pausing import paused
 from server.accounts.policies import sources_in_force
 from server.accounts.rule_lint import reread
 from server.accounts.rules import RuleText

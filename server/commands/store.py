@@ -24,6 +24,7 @@ from server.prooflog.heads import SignedHead, read_head
 from server.store import backup as backups
 from server.store import checks
 from server.store.backup import check_reaches
+from server.store.backup_manifest import Backup, read_backup
 from server.store.engine import open_store
 from server.store.log_checks import check_log
 from shared.edge.files import load_identity
@@ -124,7 +125,7 @@ def restore(
     """Fill a new database from a backup, once everything in it was recomputed."""
     pin = _pin(pin, federation)
     known = None if head is None else _head(head)
-    backups.read_backup(folder)  # before a database is made for it
+    read_backup(folder)  # before a database is made for it
     if not url:
         (federation.absolute().parent / HOME).mkdir(parents=True, exist_ok=True)
     opened = open_store(store_url(url, federation), pool=1, create=True)
@@ -140,7 +141,7 @@ def restore(
             typer.echo(note, err=True)
 
 
-def _tell(made: backups.Backup, folder: Path, form: Format, what: str) -> None:
+def _tell(made: Backup, folder: Path, form: Format, what: str) -> None:
     head: dict[str, Any] | None = None if made.head is None else made.head.to_mapping()
     if form is Format.JSON:
         told = {"folder": str(folder), "created": made.created, "schema": made.schema}

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Boolean, CheckConstraint, Column, Connection, LargeBinary, String, Table
 
 from server.store.ids import name, utc
-from server.store.tables import METADATA, Instant
+from server.store.tables import ID, METADATA, Instant
 from server.store.whole import whole
 from shared.errors import Conflict, NotFound, UsageError
 
@@ -30,9 +30,9 @@ _LONGEST: Final = 48
 CLIENTS: Final = Table(
     "clients",
     METADATA,
-    Column("id", String(64), primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("role", String(16), nullable=False),
-    Column("subject", String(64), nullable=False),
+    Column("subject", ID, nullable=False),
     Column("any_subject", Boolean(create_constraint=False), nullable=False),
     Column("salt", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),

@@ -21,7 +21,7 @@ from server.prooflog.header import FIELDS, Header
 from server.prooflog.heads import Head, SignedHead
 from server.prooflog.leaf import Opening
 from server.prooflog.merkle import HASH_BYTES, Nodes, grown, leaf_hash
-from server.store.tables import DECISIONS, METADATA, RECORDS
+from server.store.tables import DECISIONS, ID, METADATA, RECORDS
 from server.store.whole import whole
 from shared.errors import NotFound
 
@@ -32,13 +32,13 @@ _LOCK: Final = 0x636F6E666C6F67  # the word conf-log: one integrator at a time
 PENDING: Final = Table(
     "log_pending",
     METADATA,
-    Column("decision_id", String(64), ForeignKey("decisions.id"), primary_key=True),
+    Column("decision_id", ID, ForeignKey("decisions.id"), primary_key=True),
 )
 LEAVES: Final = Table(
     "log_leaves",
     METADATA,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("decision_id", String(64), ForeignKey("decisions.id"), nullable=False, unique=True),
+    Column("decision_id", ID, ForeignKey("decisions.id"), nullable=False, unique=True),
     Column("leaf", LargeBinary, nullable=False),
 )
 NODES: Final = Table(

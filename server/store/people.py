@@ -26,19 +26,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.store.ids import name, utc
-from server.store.tables import LINES, METADATA, Instant, Mapped
+from server.store.tables import ID, LINES, METADATA, Instant, Mapped
 from server.store.whole import whole
 from shared.errors import Conflict, NotFound
 
-_ID = String(64)
 _DAY = String(10)
 
 CONSENTS = Table(
     "consents",
     METADATA,
-    Column("id", _ID, primary_key=True),
-    Column("customer_id", _ID, nullable=False),
-    Column("purpose", _ID, nullable=False),
+    Column("id", ID, primary_key=True),
+    Column("customer_id", ID, nullable=False),
+    Column("purpose", ID, nullable=False),
     Column("terms", Mapped, nullable=False),
     Column("since", _DAY, nullable=False),
     Column("until", _DAY),
@@ -51,17 +50,17 @@ CONSENTS = Table(
 EVIDENCE = Table(
     "evidence",
     METADATA,
-    Column("id", _ID, primary_key=True),
-    Column("customer_id", _ID, nullable=False),
-    Column("kind", _ID, nullable=False),
+    Column("id", ID, primary_key=True),
+    Column("customer_id", ID, nullable=False),
+    Column("kind", ID, nullable=False),
     Column("value_minor", BigInteger, nullable=False),
-    Column("source", _ID, nullable=False),
+    Column("source", ID, nullable=False),
     Column("issued", _DAY, nullable=False),
     Column("expires", _DAY, nullable=False),
     Column("file_hash", String(64), nullable=False),
-    Column("subject", _ID, nullable=False),
+    Column("subject", ID, nullable=False),
     Column("whole", Boolean(create_constraint=False), nullable=False),
-    Column("added_by", _ID, nullable=False),
+    Column("added_by", ID, nullable=False),
     Column("added_at", Instant, nullable=False),
     CheckConstraint("value_minor >= 0", name="value_minor"),
     Index(None, "customer_id", "id"),
@@ -70,11 +69,11 @@ EVIDENCE = Table(
 BUREAU_VIEWS = Table(
     "bureau_views",
     METADATA,
-    Column("id", _ID, primary_key=True),
-    Column("customer_id", _ID, nullable=False),
+    Column("id", ID, primary_key=True),
+    Column("customer_id", ID, nullable=False),
     Column("as_of", _DAY, nullable=False),
     Column("told", Mapped, nullable=False),
-    Column("added_by", _ID, nullable=False),
+    Column("added_by", ID, nullable=False),
     Column("added_at", Instant, nullable=False),
     Index(None, "customer_id", "as_of", "id"),
 )
@@ -82,15 +81,15 @@ BUREAU_VIEWS = Table(
 CASES = Table(
     "cases",
     METADATA,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("kind", String(16), nullable=False),
-    Column("customer_id", _ID, nullable=False),
-    Column("decision_id", _ID),
-    Column("about", _ID, nullable=False),
+    Column("customer_id", ID, nullable=False),
+    Column("decision_id", ID),
+    Column("about", ID, nullable=False),
     Column("text", Text, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("outcome", _ID),
-    Column("resolved_by", _ID),
+    Column("outcome", ID),
+    Column("resolved_by", ID),
     Column("note", Text),
     Column("opened_at", Instant, nullable=False),
     Column("due_on", _DAY, nullable=False),
@@ -107,10 +106,10 @@ CASES = Table(
 DECLINED = Table(
     "declined_openings",
     METADATA,
-    Column("id", _ID, primary_key=True),
-    Column("customer_id", _ID, nullable=False),
-    Column("product", _ID, nullable=False),
-    Column("decision_id", _ID, nullable=False),
+    Column("id", ID, primary_key=True),
+    Column("customer_id", ID, nullable=False),
+    Column("product", ID, nullable=False),
+    Column("decision_id", ID, nullable=False),
     Column("declined_at", Instant, nullable=False),
     Index(None, "customer_id", "id"),
 )
@@ -119,7 +118,7 @@ RULE_TEXTS = Table(
     "rule_texts",
     METADATA,
     Column("digest", String(64), primary_key=True),
-    Column("kind", _ID, nullable=False),
+    Column("kind", ID, nullable=False),
     Column("source", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("kept_at", Instant, nullable=False),
@@ -129,7 +128,7 @@ RUNS = Table(
     "nightly_runs",
     METADATA,
     Column("day", _DAY, primary_key=True),
-    Column("after", _ID, nullable=False),
+    Column("after", ID, nullable=False),
     Column("counts", Mapped, nullable=False),
     Column("pages", Integer, nullable=False),
     Column("begun_at", Instant, nullable=False),

@@ -15,16 +15,16 @@ from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, String, T
 
 from server.store.ids import name, utc
 from server.store.people import RULE_TEXTS
-from server.store.tables import APPROVALS, METADATA, Instant
+from server.store.tables import APPROVALS, ID, METADATA, Instant
 from server.store.whole import whole
 
 ACTIVATIONS = Table(
     "activations",
     METADATA,
-    Column("approval_id", String(64), ForeignKey("approvals.id"), primary_key=True),
+    Column("approval_id", ID, ForeignKey("approvals.id"), primary_key=True),
     Column("place", Integer, primary_key=True),
-    Column("kind", String(64), nullable=False),
-    Column("subject", String(64), nullable=False),
+    Column("kind", ID, nullable=False),
+    Column("subject", ID, nullable=False),
     Column("digest", String(64), ForeignKey("rule_texts.digest"), nullable=False),
     Column("since", String(10), nullable=False),
     Column("title", String(128), nullable=False),

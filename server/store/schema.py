@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from server.store import access, log, people, portfolio, rulebook  # noqa: F401 - tables of theirs
+from server.store import (  # noqa: F401 - tables of theirs
+    access,
+    allocation_runs,
+    log,
+    partner_decisions,
+    partners,
+    people,
+    rulebook,
+    switches,
+)
 from server.store.tables import METADATA
 
 __all__ = ["METADATA"]

@@ -194,7 +194,7 @@ def test_the_stable_customer_is_told_the_day_on_which_all_comes_back(calm):
 
 def test_a_decision_is_told_as_it_was_and_not_as_things_are_now(busy):
     first, year = busy.year.decisions[0].decision.id, busy.year
-    told = year.ask(answering.explain, first, "en", busy.at)
+    told = year.ask(answering.explain, first, "en")
     assert told["decided_on"] == day_of(year, 30)
     assert "B01" in codes(told["reasons"])
     assert (told["change"]["limit_to_minor"], told["change"]["state_to"]) == (
@@ -215,7 +215,7 @@ def test_a_decision_is_told_as_it_was_and_not_as_things_are_now(busy):
 
 
 def test_a_cut_names_first_what_cut_and_says_so_in_the_headline(busy):
-    told = busy.year.ask(answering.explain, busy.year.decisions[1].decision.id, "zh", busy.at)
+    told = busy.year.ask(answering.explain, busy.year.decisions[1].decision.id, "zh")
     assert told["headline"] == "您的额度已由10,000.00元下调至9,000.00元"
     assert told["reasons"][0]["code"] == "B02"
     assert "频繁借款" in told["reasons"][0]["text"]
@@ -225,14 +225,14 @@ def test_a_cut_names_first_what_cut_and_says_so_in_the_headline(busy):
 def test_at_most_four_reasons_and_enquiries_whatever_is_asked(busy, calm):
     for world in (busy, calm):
         for one in world.year.decisions[2:6]:
-            told = world.year.ask(answering.explain, one.decision.id, "en", world.office.now)
+            told = world.year.ask(answering.explain, one.decision.id, "en")
             assert 1 <= len(told["reasons"]) + len(told["not_about_you"]) <= 5
             assert all(row["text"] for row in told["reasons"] + told["not_about_you"])
 
 
 def test_an_opening_is_explained_in_the_words_of_an_opening(busy):
     opened = busy.office.records(busy.year.line)[0][0]
-    told = busy.year.ask(answering.explain, opened.id, "en", busy.at)
+    told = busy.year.ask(answering.explain, opened.id, "en")
     assert told["headline"] == "Your limit is 10,000.00 CNY"
     assert codes(told["not_about_you"]) == ["P-PRODUCT"]
 
@@ -283,7 +283,7 @@ def test_frozen_and_closed_lines_say_so(house_line, language, purpose, code):
     made = office.decide(line, purpose)
     with office.store.read() as db:
         told = answering.why(office.desk, db, line, language, office.now)
-        then = answering.explain(office.desk, db, made.decision.id, language, office.now)
+        then = answering.explain(office.desk, db, made.decision.id, language)
     assert told["reasons"][0]["code"] == then["reasons"][0]["code"] == code
     assert told["available_minor"] == 0
     assert then["score"] is None
@@ -322,11 +322,11 @@ def test_a_refused_language_an_unknown_decision_and_a_deleted_record_are_named(h
         with pytest.raises(UsageError, match="lang must be one of en, zh"):
             answering.why(office.desk, db, line, "fr", office.now)
         with pytest.raises(NotFound):
-            answering.explain(office.desk, db, "nothing", "en", office.now)
-        assert answering.explain(office.desk, db, made.decision.id, "en", office.now)
+            answering.explain(office.desk, db, "nothing", "en")
+        assert answering.explain(office.desk, db, made.decision.id, "en")
     office.write(customers.erase_customer, GOOD, "operator:desk", office.now)
     with office.store.read() as db, pytest.raises(NotFound, match="no record"):
-        answering.explain(office.desk, db, made.decision.id, "en", office.now)
+        answering.explain(office.desk, db, made.decision.id, "en")
 
 
 # --- what if --------------------------------------------------------------------------------------
@@ -597,7 +597,7 @@ def test_who_is_declined_is_told_so_and_of_no_line_that_there_is_not(plain, lang
     declined = plain.open(BAD)
     assert declined.line is None
     with plain.store.read() as db:
-        told = answering.explain(plain.desk, db, declined.decision.id, language, plain.now)
+        told = answering.explain(plain.desk, db, declined.decision.id, language)
     assert word in told["headline"]
     assert told["line_id"] is None
     assert told["reasons"]

@@ -55,7 +55,7 @@ def test_a_concession_is_told_and_leaves_limit_and_draws_as_they_are(office, set
     until = add_months(office.day, office.rules.line.arrears.forbearance_months)
     for language, date_told in (("en", "2 March 2027"), ("zh", "2027年3月2日")):
         with office.store.read() as db:
-            told = explain(office.desk, db, decision.id, language, office.now)
+            told = explain(office.desk, db, decision.id, language)
             asked = why(office.desk, db, line, language, office.now)
         assert date_told in str(told["reasons"])
         assert "P-EASED" in str(asked)

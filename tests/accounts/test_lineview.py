@@ -138,8 +138,9 @@ def test_no_exit_is_promised_where_a_person_has_to_look(state, day):
         state=state,
         frozen_for="" if day else "purpose",
         next_review_on=date(2026, 4, 1),
+        windows=(window,),
     )
-    found = progress_of(window, line, POLICY, date(2026, 3, 5))
+    [found] = progress_of(line, POLICY, date(2026, 3, 5))
     assert found.needed == 2
     assert (found.earliest_exit is not None) == day
     if day:

@@ -6,12 +6,20 @@ from decimal import Decimal
 
 import pytest
 
-from server.accounts import allocating, partners, standing
+from server.accounts import (
+    allocating,
+    budgeting,
+    partner_books,
+    partners,
+    pausing,
+    standing,
+)
 from server.accounts.desk import RuleText
 from server.accounts.partners import PartnerRequest
 from server.limits.portfolio.budget import budget
 from server.policies import embedded
-from server.store import approvals, portfolio
+from server.store import allocation_runs, approvals
+from server.store.partners import supply
 from shared.errors import ConfigError, Conflict, DataError, FourEyes, NotFound
 from tests.accounts.kit import GOOD, GOOD_TOO, Office
 from tests.accounts.till import BILLION, Till
@@ -27,7 +35,7 @@ def stopped(act, check):
 
 def set_budget(till, own_funds, share="1"):
     return till.write(
-        partners.set_budget, "budget", own_funds, Decimal(share), "operator", till.now
+        budgeting.set_budget, "budget", own_funds, Decimal(share), "operator", till.now
     )
 
 
@@ -64,7 +72,7 @@ def test_a_pack_that_does_not_know_joint_loans_yet_takes_no_partners(till):
     strict = Till(Office(till.scene, till.store, pack=RuleText.of(late, source)))
     with pytest.raises(ConfigError, match="joint_own_share"):
         strict.partner()
-    assert strict.write(lambda desk, db: portfolio.supply(db)[:2]) == (None, [])
+    assert strict.write(lambda desk, db: supply(db)[:2]) == (None, [])
 
 
 def test_a_partner_told_anew_keeps_what_it_has_out(tills):
@@ -104,8 +112,8 @@ def test_a_book_comes_in_pages(till):
     line = till.line()
     names = sorted(till.draw(line, 10_000, id_=f"d-{k}").id for k in range(5))
     with till.store.read() as db:
-        first = partners.book(till.desk, db, "lake", till.now, count=3)
-        rest = partners.book(
+        first = partner_books.book(till.desk, db, "lake", till.now, count=3)
+        rest = partner_books.book(
             till.desk, db, "lake", till.now, count=3, after=first.items[-1].draw_id
         )
     assert [one.draw_id for one in (*first.items, *rest.items)] == names
@@ -121,11 +129,11 @@ def test_t26_a_budget_follows_from_own_funds_and_bounds_what_is_committed(till):
     line = till.line()
     assert till.get(line).budget_id == "budget"
     with till.store.read() as db:
-        used = partners.budget_used(db, "budget")
+        used = budgeting.budget_used(db, "budget")
         assert used >= Decimal(4_000_000) / fund.cap_minor
-        assert partners.budget_used(db, None) == 0
+        assert budgeting.budget_used(db, None) == 0
     with till.store.write() as db:
-        stopped(lambda: partners.own_funds_of(db, "another"), "budget")
+        stopped(lambda: budgeting.own_funds_of(db, "another"), "budget")
 
 
 def test_i3_what_is_committed_never_exceeds_the_budget(till):
@@ -137,10 +145,10 @@ def test_one_person_pauses_increases_and_two_let_them_go_on(tills):
     set_budget(tills, BILLION)
     line = tills.line()
     with tills.store.write() as db:
-        partners.set_pause(db, True, "officer:kim", "markets", tills.now)
+        pausing.set_pause(db, True, "officer:kim", "markets", tills.now)
     with tills.store.read() as db:
-        assert partners.paused(db).by == "officer:kim"
-        assert partners.budget_used(db, "budget") == partners.budget_used(db, None) == 1
+        assert pausing.paused(db).by == "officer:kim"
+        assert budgeting.budget_used(db, "budget") == budgeting.budget_used(db, None) == 1
     codes = [one.code for one in tills.decide(line, "increase").reasons]
     assert "C-PAUSE" in codes
     with tills.store.read() as db:
@@ -148,12 +156,12 @@ def test_one_person_pauses_increases_and_two_let_them_go_on(tills):
     assert seen.facts.budget_used == 1
     assert tills.draw(line, 20_000).amount_minor == 20_000  # draws go on
     resume = (False, "kim", "calm", tills.now)
-    stopped(lambda: tills.write(lambda _, db: partners.set_pause(db, *resume)), "approval")
+    stopped(lambda: tills.write(lambda _, db: pausing.set_pause(db, *resume)), "approval")
     with tills.store.write() as db:
-        asked = partners.propose_resume(db, "officer:kim", "calm again", tills.now)
+        asked = pausing.propose_resume(db, "officer:kim", "calm again", tills.now)
 
     def apply():
-        return tills.write(lambda _, db: partners.apply_pause(db, asked.id, tills.now))
+        return tills.write(lambda _, db: pausing.apply_pause(db, asked.id, tills.now))
 
     with pytest.raises(FourEyes), tills.store.write() as db:
         approvals.decide(db, asked.id, "officer:kim", tills.now, approve=True, answer="")
@@ -162,8 +170,8 @@ def test_one_person_pauses_increases_and_two_let_them_go_on(tills):
         approvals.decide(db, asked.id, "officer:lee", tills.now, approve=True, answer="yes")
     assert apply().by == "officer:lee"
     with tills.store.read() as db:
-        assert not partners.paused(db).paused
-        assert partners.budget_used(db, "budget") < 1
+        assert not pausing.paused(db).paused
+        assert budgeting.budget_used(db, "budget") < 1
     stopped(apply, "approval")
 
 
@@ -183,8 +191,8 @@ def test_an_allocation_with_room_for_all_scales_nothing(tills):
     assert (segment["customers"], segment["asked_minor"]) == (2, 8_000_000)
     with tills.store.read() as db:
         assert allocating.latest_run(db, "budget") == run
-        assert set(partners.scales_of(db, "budget").values()) <= {Decimal(1)}
-        assert partners.scales_of(db, None) == {}
+        assert set(budgeting.scales_of(db, "budget").values()) <= {Decimal(1)}
+        assert budgeting.scales_of(db, None) == {}
 
 
 def test_the_scale_of_an_allocation_is_what_the_next_review_uses(tills):
@@ -193,7 +201,7 @@ def test_the_scale_of_an_allocation_is_what_the_next_review_uses(tills):
     set_budget(tills, 700_000)
     run = allocate(tills)
     with tills.store.read() as db:
-        scale = partners.scales_of(db, "budget")["revolving_consumer", "A"]
+        scale = budgeting.scales_of(db, "budget")["revolving_consumer", "A"]
     assert 0 < scale < 1
     assert str(scale) == run.result["scales"]["revolving_consumer/A"]
     assert run.result["binding"]
@@ -207,7 +215,7 @@ def test_the_scale_of_an_allocation_is_what_the_next_review_uses(tills):
     set_budget(tills, BILLION)
     allocate(tills)
     with tills.store.read() as db:
-        assert partners.scales_of(db, "budget")["revolving_consumer", "A"] == 1
+        assert budgeting.scales_of(db, "budget")["revolving_consumer", "A"] == 1
 
 
 def test_an_allocation_needs_a_budget_and_lines(till):
@@ -262,6 +270,8 @@ def test_runs_are_kept_newest_first(till):
         runs.append(allocate(till).id)
         till.later(seconds=1)
     with till.store.read() as db:
-        found = portfolio.runs_of(db, "budget", count=2)
+        found = allocation_runs.runs_of(db, "budget", count=2)
         assert [one.id for one in found] == runs[:0:-1]
-        assert [one.id for one in portfolio.runs_of(db, "budget", before=runs[1])] == [runs[0]]
+        assert [one.id for one in allocation_runs.runs_of(db, "budget", before=runs[1])] == [
+            runs[0]
+        ]

@@ -10,7 +10,7 @@ from itertools import count
 
 import sqlalchemy as sa
 
-from server.accounts import drawing, lineview, partners, repaying
+from server.accounts import drawing, lineview, partner_books, partners, repaying
 from server.accounts.desk import RuleText
 from server.accounts.partners import PartnerRequest
 from server.policies import embedded
@@ -75,7 +75,7 @@ class Till:
         return self.office.write(drawing.post, hold_id, months, self.office.now)
 
     def void(self, hold_id):
-        return self.office.write(drawing.void, hold_id, self.office.now)
+        return self.office.write(lambda _, db: drawing.void(db, hold_id, self.office.now))
 
     def quote(self, line, amount, months=3):
         with self.office.store.read() as db:
@@ -123,7 +123,7 @@ class Till:
 
     def book(self, name="lake"):
         with self.office.store.read() as db:
-            return partners.book(self.desk, db, name, self.office.now)
+            return partner_books.book(self.desk, db, name, self.office.now)
 
     def everything(self):
         """Return every row of the store but the texts of its rules."""

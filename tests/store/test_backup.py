@@ -19,8 +19,9 @@ from sqlalchemy import exc
 from server.accounts import proving
 from server.prooflog.heads import sign_head
 from server.store import backup as backups
-from server.store import decisions, idempotency
-from server.store.backup import MANIFEST, backup, read_backup, restore
+from server.store import backup_manifest, decisions, idempotency
+from server.store.backup import backup, restore
+from server.store.backup_manifest import MANIFEST, Backup, Part, read_backup
 from server.store.engine import open_store
 from server.store.idempotency import Answer, Request
 from server.store.log import APPEND_ONLY
@@ -226,13 +227,13 @@ def test_what_is_no_manifest_is_named(tmp_path, empty, text):
 def forged(folder, change):
     """Change a backup and give it a manifest that fits, as who made it could."""
     change(folder)
-    made = backups._manifest(folder)
+    made = backup_manifest._manifest(folder)
     tables = {}
     for name in made.tables:
         raw = (folder / f"{name}.jsonl").read_bytes()
-        digest = backups._digest(folder / f"{name}.jsonl")
-        tables[name] = backups.Part(raw.count(b"\n") - 1, len(raw), digest)
-    new = backups.Backup(made.schema, made.created, tables, made.head)
+        digest = backup_manifest._digest(folder / f"{name}.jsonl")
+        tables[name] = Part(raw.count(b"\n") - 1, len(raw), digest)
+    new = Backup(made.schema, made.created, tables, made.head)
     (folder / MANIFEST).write_bytes(new.to_bytes())
 
 
@@ -291,7 +292,7 @@ def test_a_backup_of_another_log_is_refused_by_the_head_that_was_kept(log, tmp_p
 def test_another_schema_is_refused(log, tmp_path, empty):
     folder = tmp_path / "b"
     made = backup(log.store, folder, log.at)
-    old = backups.Backup("0001", made.created, made.tables, made.head)
+    old = Backup("0001", made.created, made.tables, made.head)
     (folder / MANIFEST).write_bytes(old.to_bytes())
     refused(empty, folder, EnvironmentFault, "schema 0001")
 
@@ -320,14 +321,14 @@ def limited(url, folder, size):
 
 def killed(url, folder):
     """Be killed in mid-backup."""
-    write = backups._write
+    write = backups.write_table
 
     def write_and_die(db, table, fresh):
         if table.name == "log_leaves":
             os.kill(os.getpid(), signal.SIGKILL)
         return write(db, table, fresh)
 
-    backups._write = write_and_die
+    backups.write_table = write_and_die
     backup(open_store(url), folder, START)
 
 

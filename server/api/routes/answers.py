@@ -65,9 +65,9 @@ def _explained(found: APIRouter, desk: Desk) -> None:
     def explain(decision_id: DecisionId, who: Reader, lang: Lang = "zh") -> Response:
         """Explain a decision from its record: what was true then, under the rules of that day."""
 
-        def work(db: Connection, now: datetime) -> dict[str, Any]:
+        def work(db: Connection, _: datetime) -> dict[str, Any]:
             decision_of(db, who, decision_id)
-            told = answering.explain(desk, db, decision_id, lang, now)
+            told = answering.explain(desk, db, decision_id, lang)
             return shapes.Explained(**told).body()
 
         return read(desk, work)

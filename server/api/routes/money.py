@@ -103,7 +103,7 @@ def _resolutions(found: APIRouter, desk: Desk) -> None:
         def work(db: Connection, now: datetime) -> Outcome:
             line_id = hold_of(db, who, hold_id).line_id
             check_line(db, who, line_id, request)
-            made = drawing.void(desk, db, hold_id, now)
+            made = drawing.void(db, hold_id, now)
             return _done(db, line_id, shapes.Hold.of(made))
 
         return act(request, who, desk, work, status=200)

@@ -24,9 +24,21 @@ Until = Annotated[
     Day | None, Query(description="Last day, today without it; at most 1,100 days are looked at")
 ]
 Figures = Callable[[Desk, Connection, Span, datetime], dict[str, Any]]
+Past = Callable[[Desk, Connection, Span], dict[str, Any]]
+
+
+def _of_span(figures: Past) -> Figures:
+    """Return figures that follow from the span alone, asked for like those as of an instant."""
+    return lambda desk, db, span, _: figures(desk, db, span)
+
 
 _VIEWS: Final[tuple[tuple[str, Figures, type[Told], str], ...]] = (
-    ("drift", watching.drift, shapes.Drift, "Compare scores by month with the first month."),
+    (
+        "drift",
+        _of_span(watching.drift),
+        shapes.Drift,
+        "Compare scores by month with the first month.",
+    ),
     ("swap", watching.swap, shapes.Swap, "Decide again under the rules of today, and compare."),
     (
         "complaints",
@@ -37,13 +49,13 @@ _VIEWS: Final[tuple[tuple[str, Figures, type[Told], str], ...]] = (
     ("overrides", watching.overrides, shapes.Overrides, "Sum up what people changed, and why."),
     (
         "restorations",
-        watching.restorations,
+        _of_span(watching.restorations),
         shapes.Restorations,
         "Show how limits that fell come back, and what the cuts did to people's own figures.",
     ),
     (
         "inclusion",
-        watching.inclusion,
+        _of_span(watching.inclusion),
         shapes.Inclusion,
         "Compare groups by a file that no decision reads, and openings by product.",
     ),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
-from server.accounts import activating, partners, reviewing
+from server.accounts import activating, pausing, reviewing
 from server.accounts.desk import Desk
 from server.accounts.reviewing import Decided
 from server.api.access import Caller, Role, caller
@@ -102,9 +102,9 @@ def _switches(found: APIRouter, desk: Desk) -> None:
 
         def work(db: Connection, now: datetime) -> Outcome:
             if asked.paused:
-                made = partners.set_pause(db, True, who.name, asked.reason, now)
+                made = pausing.set_pause(db, True, who.name, asked.reason, now)
                 return Outcome(Pause.of(made).body())
-            proposal = partners.propose_resume(db, who.name, asked.reason, now)
+            proposal = pausing.propose_resume(db, who.name, asked.reason, now)
             return Outcome(shapes.Approval.of(proposal).body(), status=202)
 
         return act(request, who, desk, work, status=200)
@@ -114,7 +114,7 @@ def _switches(found: APIRouter, desk: Desk) -> None:
         """Say whether increases are paused, and since when."""
 
         def work(db: Connection, _: datetime) -> dict[str, Any]:
-            return Pause.of(partners.paused(db)).body()
+            return Pause.of(pausing.paused(db)).body()
 
         return read(desk, work)
 
@@ -157,7 +157,7 @@ def _pause(
 ) -> None:
     del desk
     approvals.decide(db, found.id, who.name, now, approve=True, answer=note)
-    partners.apply_pause(db, found.id, now)
+    pausing.apply_pause(db, found.id, now)
 
 
 def _rules(

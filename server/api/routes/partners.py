@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
-from server.accounts import allocating, partners
+from server.accounts import allocating, budgeting, partner_books, partners
 from server.accounts.desk import Desk
 from server.api.access import Caller, Role, caller, own
 from server.api.acts import Outcome, act, read
@@ -82,7 +82,7 @@ def _books(found: APIRouter, desk: Desk) -> None:
         own(who, partner=partner_id)
 
         def work(db: Connection, now: datetime) -> dict[str, Any]:
-            made = partners.book(desk, db, partner_id, now, after=after, count=count + 1)
+            made = partner_books.book(desk, db, partner_id, now, after=after, count=count + 1)
             return shapes.Book.of(made, count).body()
 
         return read(desk, work)
@@ -96,7 +96,7 @@ def _budgets(found: APIRouter, desk: Desk) -> None:
         """Set what may be committed in all, from own funds."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            made = partners.set_budget(
+            made = budgeting.set_budget(
                 desk, db, budget_id, asked.own_funds_minor, asked.share(), who.name, now
             )
             return Outcome(shapes.Budget.of(made).body())

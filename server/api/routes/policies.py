@@ -37,8 +37,8 @@ def routes(desk: Desk) -> APIRouter:
     def policy(digest: TextId, who: Anybody, lang: Lang = "zh") -> Response:  # noqa: ARG001
         """Show a rule text, word for word, and its page made from it."""
 
-        def work(db: Connection, now: datetime) -> dict[str, Any]:
-            told = publishing.published(desk, db, digest, lang, now)
+        def work(db: Connection, _: datetime) -> dict[str, Any]:
+            told = publishing.published(desk, db, digest, lang)
             return shapes.RulePage(**told).body()
 
         return read(desk, work)

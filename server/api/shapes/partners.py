@@ -8,11 +8,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from server.accounts import partners
+from server.accounts import partner_books, partners, pausing
 from server.accounts.funding import PartnerRules
 from server.api.shapes.common import Asked, Id, Minor, MinorOrNone, Told, Words, example
+from server.store.allocation_runs import AllocationRun
 from server.store.funds import Fund
-from server.store.portfolio import AllocationRun, Switch, Verdict
+from server.store.partner_decisions import Verdict
+from server.store.switches import Switch
 
 Label = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$")]
 Grade = Annotated[str, Field(pattern=r"^[A-Z]$")]
@@ -115,7 +117,7 @@ class BookItem(Told):
     drawn_at: datetime
 
     @classmethod
-    def of(cls, item: partners.BookItem) -> Self:
+    def of(cls, item: partner_books.BookItem) -> Self:
         """Return the shape of an item."""
         return cls(**{name: getattr(item, name) for name in cls.model_fields})
 
@@ -149,7 +151,7 @@ class Book(Told):
     next: str | None = Field(description="The next page's `after`; null on the last one")
 
     @classmethod
-    def of(cls, book: partners.Book, count: int) -> Self:
+    def of(cls, book: partner_books.Book, count: int) -> Self:
         """Return the shape of a book, of which one draw more than a page was read."""
         shown = book.items[:count]
         more = len(book.items) > count
@@ -292,6 +294,6 @@ class Pause(Told):
     since: datetime | None
 
     @classmethod
-    def of(cls, pause: partners.Pause) -> Self:
+    def of(cls, pause: pausing.Pause) -> Self:
         """Return the shape of the switch."""
         return cls(paused=pause.paused, by=pause.by, reason=pause.reason, since=pause.since)

@@ -9,22 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from server.limits.basis.reasons import Reason
 from server.limits.line.bars import bars_told
+from server.limits.line.clean_path import clean_path, downturn_until, exits_on
 from server.limits.line.delinquency import advance, cured_on
 from server.limits.line.line import LOOKED_INTO, Line, State, Window
 from server.limits.line.reasons import FROZEN, because, curing
-from server.limits.line.review import review_seen
 from server.limits.line.target import Target
-from server.limits.line.triggers import Facts, Seen, needed_reviews, over_from
+from server.limits.line.triggers import Facts, needed_reviews, over_from
 from server.limits.rules.line_policy import Condition, LinePolicy
-
-_HORIZON: Final = timedelta(days=1830)
-_IDLE_REVIEWS: Final = 14
-"""So many reviews in a row without a change, and none will come: longer than any cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +154,7 @@ def restoration(
     as_of : date
         The plan begins with the first review on or after it; what is overdue counts as paid then.
     """
-    path = list(_clean_path(line, target, policy, as_of))
+    path = list(clean_path(line, target, policy, as_of))
     effective = line.effective_limit_minor
     steps, before = [], line
     for day, after in path:
@@ -186,69 +181,8 @@ def restoration(
         earliest=next((one.on for one in steps if one.limit_minor > effective), None),
         steps=tuple(steps),
         restored_on=_restored(path, line),
-        downturn_until=_downturn_until(target, policy, as_of),
+        downturn_until=downturn_until(target, policy, as_of),
     )
-
-
-def _clean_path(
-    line: Line, target: Target, policy: LinePolicy, as_of: date
-) -> Iterator[tuple[date, Line]]:
-    """Yield the line after each coming review, all of them clean, until nothing changes."""
-    calm = Seen({}, frozenset(policy.rules), clean=True)
-    target, quiet = replace(target, missing={}), 0
-    downturn = _downturn_until(target, policy, as_of)
-    late = line.delinquency
-    if late.curing and late.clear_since is None:
-        late = replace(late, clear_since=as_of)
-    line = replace(line, consent_withdrawn_on=None, delinquency=late)
-    day = max(as_of, line.next_review_on or as_of)
-    last = as_of + _HORIZON
-    while (
-        day <= last
-        and quiet < _IDLE_REVIEWS
-        and line.state
-        not in {
-            State.PENDING,
-            State.CLOSING,
-            State.CLOSED,
-        }
-    ):
-        # Somebody who borrows a little, and pays: nothing is idle, overdue or in dispute.
-        facts = Facts(last_draw_on=day, budget_used=Decimal(0))
-        if downturn is not None and day > downturn:
-            target, downturn, quiet = _after_downturn(target), None, 0
-        after = review_seen(line, facts, calm, target, policy, day).line
-        settled = after.state is State.ACTIVE and not after.is_reduced
-        moved = (after.state, after.effective_limit_minor, len(after.windows)) != (
-            line.state,
-            line.effective_limit_minor,
-            len(line.windows),
-        )
-        yield day, after
-        quiet = 0 if moved or downturn is not None else quiet + 1
-        if settled and not after.windows and not after.delinquency.curing:
-            return
-        line, day = after, after.next_review_on or last + timedelta(days=1)
-
-
-def _downturn_until(target: Target, policy: LinePolicy, as_of: date) -> date | None:
-    """Return the last day of the downturn that lowers a target, if the policy says it.
-
-    Another one that begins on the day after is the same downturn.
-    """
-    overlay = policy.overlay_on(as_of)
-    if overlay is None or overlay.scenario != target.scenario:
-        return None
-    until = overlay.until
-    while (after := policy.overlay_on(until + timedelta(days=1))) is not None:
-        until = after.until
-    return until
-
-
-def _after_downturn(target: Target) -> Target:
-    """Return what the caps allow without the downturn; the allocator's share stays."""
-    scaled = target.full_minor if target.scaled_minor == target.limit_minor else target.scaled_minor
-    return replace(target, limit_minor=target.full_minor, scaled_minor=scaled, scenario="")
 
 
 def _restored(path: list[tuple[date, Line]], line: Line) -> date | None:
@@ -265,8 +199,9 @@ def _restored(path: list[tuple[date, Line]], line: Line) -> date | None:
 def _needs(
     line: Line, facts: Facts, policy: LinePolicy, path: list[tuple[date, Line]], as_of: date
 ) -> Iterator[Need]:
+    exits = exits_on(line, path)
     for window in line.windows:
-        yield _window_need(window, policy, path)
+        yield _window_need(window, policy, exits.get(window.code))
     late = advance(
         line.delinquency,
         policy.arrears,
@@ -281,7 +216,7 @@ def _needs(
         yield Need(curing(late, policy.arrears).code, (), 0, 0, cured, cured)
 
 
-def _window_need(window: Window, policy: LinePolicy, path: list[tuple[date, Line]]) -> Need:
+def _window_need(window: Window, policy: LinePolicy, earliest: date | None) -> Need:
     rule = policy.rules.get(window.code)
     own = () if rule is None else rule.exit
     shared = tuple(
@@ -290,14 +225,13 @@ def _window_need(window: Window, policy: LinePolicy, path: list[tuple[date, Line
         if code != window.code and code in policy.rules
         for one in policy.rules[code].exit
     )
-    over = (day for day, after in path if after.window(window.code) is None)
     return Need(
         code=window.code,
         conditions=own + shared,
         clean=window.clean,
         needed=needed_reviews(window.code, policy),
         not_before=over_from(window, policy),
-        earliest=next(over, None),
+        earliest=earliest,
     )
 
 
