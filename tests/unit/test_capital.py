@@ -11,7 +11,6 @@ from server.limits.caps.capital import (
     capital_cap,
     expected_credit_loss,
     exposure_at_default,
-    marginal_return,
     retail_charge,
     revolving_charge,
     risk_weight,
@@ -120,13 +119,6 @@ def test_capital_cap_is_what_the_capital_carries():
     assert capital_cap(2_999, weight, ratio, ccf, drawn_minor=50_000) == 0
     with pytest.raises(UsageError, match="above 0"):
         capital_cap(1, weight, Decimal(0), ccf)
-
-
-def test_the_step_of_a_limit_earns_on_the_capital_it_ties_up():
-    step = marginal_return(Fraction(90), 10_000, Decimal("0.5"), Decimal("0.75"), Decimal("0.08"))
-    assert step == Fraction(3, 10)
-    with pytest.raises(UsageError, match="tie up capital"):
-        marginal_return(Fraction(90), 0, Decimal("0.5"), Decimal("0.75"), Decimal("0.08"))
 
 
 def test_charges_refuse_what_is_no_probability():

@@ -150,30 +150,3 @@ def expected_credit_loss(
         loss += alive * Fraction(rate) * Fraction(lgd) * exposure * factor**year
         alive *= 1 - Fraction(rate)
     return math.ceil(loss)
-
-
-def marginal_return(
-    margin_minor: Fraction, added_limit_minor: int, ccf: Decimal, weight: Decimal, ratio: Decimal
-) -> Fraction:
-    """Return what a step of a limit earns a year on the capital that it ties up.
-
-    The step counts, not the average over the line: the risk of the last pound lent (domain 2.3).
-
-    Parameters
-    ----------
-    margin_minor : Fraction
-        Revenue less funding, costs and expected loss of the step, a year.
-    added_limit_minor : int
-        Above 0.
-    ccf, weight, ratio : Decimal
-        See `capital_cap`.
-
-    Raises
-    ------
-    UsageError
-        If the step ties up no capital.
-    """
-    tied = Fraction(ccf) * added_limit_minor * Fraction(weight) * Fraction(ratio)
-    if tied <= 0:
-        raise UsageError("a step of a limit must tie up capital: step, ccf, weight, ratio above 0")
-    return margin_minor / tied
