@@ -239,6 +239,7 @@ def test_any_sequence_leaves_what_the_simple_model_says(store):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute or two by itself, more where the cores are busy
 def test_hundreds_of_long_sequences_leave_what_the_simple_model_says(store):
     run_state_machine_as_test(
         lambda: Machine(store),
