@@ -36,7 +36,7 @@ demo: $(BIN)/.run  ## Train a simulated world of four holders; explain a custome
 	$(BIN)/confide demo $(DEMO) --customers $(CUSTOMERS) $(STAY)
 
 neural: $(BIN)/.dev  ## Add the CPU build of torch, for the neural model and its tests
-	$(PIP) $(TORCH) --editable '.[neural]'
+	$(PIP) $(TORCH) --editable '.[neural,accountants]'
 
 test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not containers"

@@ -14,19 +14,36 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients import neural, phases, publish
+from clients import neural, phases, publish, together
 from clients.party import Party
 from shared.arrays import pack_value, unpack_value
 from shared.channel import QueueChannel
-from shared.errors import ConfideError, ConfigError
+from shared.errors import BadPeer, ConfideError, ConfigError
 from shared.jobs import COORDINATOR, Run
-from shared.neural.average import EVALUATE_PHASE, SCALE_PHASE, round_phase
+from shared.neural.average import EDGES_PHASE, EVALUATE_PHASE, round_phase
 from shared.sealed import SealedChannel
 from shared.transport import open_transport
 
 app = ClientApp()
 
 Phase = Callable[[Party, SealedChannel, Run, Mapping[str, Any]], dict[str, Any]]
+Quiet = Callable[[Party, Run, Mapping[str, Any]], dict[str, Any]]
+
+
+def _by_shape(one: Phase, banks: Phase) -> Phase:
+    """Return a phase that is played in one of two ways: by holders of columns only, or by banks."""
+
+    def play(
+        party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return (banks if party.shape.banks else one)(party, channel, run, job)
+
+    return play
+
+
+ALIGN = _by_shape(phases.align, together.align)
+MOMENTS = _by_shape(phases.moments, together.moments)
+SCORE = _by_shape(phases.score, together.score)
 
 
 def _party(context: Context) -> Party:
@@ -47,8 +64,16 @@ def _value(message: Message) -> dict[str, Any]:
 
 def _run(message: Message, party: Party) -> tuple[Run, Mapping[str, Any]]:
     value = _value(message)
-    run = Run(value["run"], int(value["attempt"]), party.federation, party.contract.digest())
-    return run, value
+    digest = party.contract.digest()
+    cohort = tuple(sorted(str(name) for name in value.get("cohort", ())))
+    _check_cohort(cohort, party)
+    return Run(value["run"], int(value["attempt"]), party.federation, digest, cohort), value
+
+
+def _check_cohort(cohort: tuple[str, ...], party: Party) -> None:
+    """Refuse survivors that are none, before anybody is talked to."""
+    if cohort and not {party.name} <= set(cohort) <= set(party.federation.holders):
+        raise BadPeer("names a cohort that is not of this federation", party=COORDINATOR)
 
 
 def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[str, Any]:
@@ -56,7 +81,7 @@ def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[s
     party = _party(context)
     run, value = _run(message, party)
     started = time.perf_counter()
-    with _transport(context, party, run.scope(name)) as transport:
+    with _transport(context, party, run, name) as transport:
         try:
             with party.store.exclusive():
                 channel = SealedChannel.open(
@@ -72,17 +97,26 @@ def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[s
     return result | _cost(transport, time.perf_counter() - started)
 
 
+def _alone(message: Message, context: Context, phase: Quiet) -> dict[str, Any]:
+    """Run a phase in which the parties do not talk to each other."""
+    party = _party(context)
+    run, value = _run(message, party)
+    with party.store.exclusive():
+        return phase(party, run, value)
+
+
 @contextlib.contextmanager
-def _transport(context: Context, party: Party, scope: str) -> Iterator[QueueChannel]:
+def _transport(context: Context, party: Party, run: Run, phase: str) -> Iterator[QueueChannel]:
     """Give a phase its channel: over the relay that the node's configuration names, if it does."""
     relay = context.node_config.get("relay")
+    peers = [name for name in (*run.parties, COORDINATOR) if name != party.name]
+    scope = run.scope(phase)
     if not relay:
-        yield open_transport(scope)
+        yield open_transport(scope).among(peers)
         return
     from shared.edge.wire import relay_channel  # noqa: PLC0415 - other engines need no sockets
 
     federation = party.federation
-    peers = [name for name in (*federation.holders, COORDINATOR) if name != party.name]
     deadline = float(federation.protocol.deadline_s)
     home, identity, ca = party.store.home, party.identity, federation.ca
     with relay_channel(str(relay), home, identity, peers, scope, deadline, ca=ca) as channel:
@@ -142,19 +176,31 @@ def join(message: Message, context: Context) -> Message:
 @app.query("align")
 def align(message: Message, context: Context) -> Message:
     """Find the common customers."""
-    return _answer(message, context, lambda: _play(message, context, "align", phases.align))
+    return _answer(message, context, lambda: _play(message, context, "align", ALIGN))
+
+
+@app.train("cells")
+def cells(message: Message, context: Context) -> Message:
+    """Agree on pairs of several banks' features."""
+    return _answer(message, context, lambda: _play(message, context, "cells", together.cells))
+
+
+@app.train("bins")
+def bins(message: Message, context: Context) -> Message:
+    """Agree on the bins of several banks."""
+    return _answer(message, context, lambda: _play(message, context, "bins", together.bins))
 
 
 @app.train("moments")
 def moments(message: Message, context: Context) -> Message:
     """Exchange moments once; fit at the builder."""
-    return _answer(message, context, lambda: _play(message, context, "moments", phases.moments))
+    return _answer(message, context, lambda: _play(message, context, "moments", MOMENTS))
 
 
 @app.evaluate("score")
 def score(message: Message, context: Context) -> Message:
     """Score the common customers; calibrate and evaluate at the builder."""
-    return _answer(message, context, lambda: _play(message, context, "score", phases.score))
+    return _answer(message, context, lambda: _play(message, context, "score", SCORE))
 
 
 @app.query("release")
@@ -163,10 +209,16 @@ def release(message: Message, context: Context) -> Message:
     return _answer(message, context, lambda: _play(message, context, "release", publish.release))
 
 
-@app.query("neural_scale")
-def neural_scale(message: Message, context: Context) -> Message:
-    """Agree on mean and spread of the neural model's inputs."""
-    return _answer(message, context, lambda: _play(message, context, SCALE_PHASE, neural.scale))
+@app.query("neural_features")
+def neural_features(message: Message, context: Context) -> Message:
+    """Say what the features of the neural model are."""
+    return _answer(message, context, lambda: _alone(message, context, neural.features))
+
+
+@app.query("neural_edges")
+def neural_edges(message: Message, context: Context) -> Message:
+    """Agree on the edges of the neural model's inputs."""
+    return _answer(message, context, lambda: _play(message, context, EDGES_PHASE, neural.edges))
 
 
 @app.train("neural")
@@ -178,6 +230,12 @@ def neural_round(message: Message, context: Context) -> Message:
         return _play(message, context, name, neural.train_round)
 
     return _answer(message, context, work)
+
+
+@app.evaluate("neural_check")
+def neural_check(message: Message, context: Context) -> Message:
+    """Say whether a round of the neural model harmed."""
+    return _answer(message, context, lambda: _alone(message, context, neural.check))
 
 
 @app.evaluate("neural")

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from clients.datasets import TEST_SHARE, split_holdings
 from clients.holdings import parse_contract
 from shared.contract import EVERY, Contract, check_columns
+from shared.errors import ConfigError
 from shared.neural.inputs import check_same_features
 
 # An owner in TOML, on a line of its own.
-_OWNER = re.compile(r"""(?m)^[ \t]*((?:label_)?owner)[ \t]*=[ \t]*["'][^"'\n]*["']""")
+_OWNER = re.compile(r"""(?m)^[ \t]*((?:label_)?owner)[ \t]*=[ \t]*["']([^"'\n]*)["']""")
 
 Tables = dict[str, dict[str, dict[str, NDArray[Any]]]]
 
 
-def same_features(content: bytes, source: str) -> tuple[Contract, bytes]:
-    """Return a contract under which every party holds all features and the label, and its file.
+def same_features(content: bytes, source: str, owner: str = "") -> tuple[Contract, bytes]:
+    """Return a contract under which several banks hold the same features and the label.
 
     Parameters
     ----------
@@ -34,15 +35,36 @@ def same_features(content: bytes, source: str) -> tuple[Contract, bytes]:
         The file of a contract with owners.
     source : str
         Its name.
+    owner : str
+        Whose columns become the banks'; other owners keep theirs. By default everybody's.
+
+    Returns
+    -------
+    contract : Contract
+    content : bytes
+        Its file.
 
     Raises
     ------
     ConfigError
-        If an owner stands where this does not find it.
+        If an owner stands where this does not find it, or owns nothing.
     """
-    text = _OWNER.sub(rf'\1 = "{EVERY}"', content.decode())
+    contract = parse_contract(content.decode(), source)
+    if owner and owner not in contract.parties:
+        raise ConfigError(source, [f"no column is owned by {owner!r}"])
+
+    def banks(found: re.Match[str]) -> str:
+        kept = owner and found[2] != owner
+        return found[0] if kept else f'{found[1]} = "{EVERY}"'
+
+    text = _OWNER.sub(banks, content.decode())
     contract = parse_contract(text, source)
-    check_same_features(contract)
+    if not owner:
+        check_same_features(contract)
+    elif owner in contract.parties or contract.label_owner != EVERY:
+        raise ConfigError(
+            source, [f"{owner!r} must own the label, each owner on a line of its own"]
+        )
     return contract, text.encode()
 
 
@@ -71,7 +93,7 @@ def split_customers(
     Returns
     -------
     dict
-        Bank to ``train`` and ``test`` to raw columns.
+        Party to ``train`` and ``test`` to raw columns. Holders of columns know all customers.
 
     Raises
     ------
@@ -79,12 +101,16 @@ def split_customers(
         If the table breaks the contract.
     """
     ids = check_columns(contract, banks[0], table, with_label=True, source=source).ids
-    names = [contract.id_column, *(item.name for item in contract.features), contract.label_column]
+    names = [contract.id_column, *(item.name for item in contract.of(banks[0]))]
+    names.append(contract.label_column)
     place = np.array([_bank(key, len(banks)) for key in ids])
     tables = {
         bank: {name: np.asarray(table[name])[place == number] for name in names}
         for number, bank in enumerate(banks)
     }
+    for holder in contract.parties:
+        own = check_columns(contract, holder, table, with_label=False, source=source).values
+        tables[holder] = {name: np.asarray(table[name]) for name in (contract.id_column, *own)}
     return split_holdings(tables, contract, test_share=test_share)
 
 

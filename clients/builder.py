@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from shared.scorecard.calibration import fit_calibration
 from shared.scorecard.card import Card, card_of
 from shared.scorecard.moments import Moments, assemble
 from shared.scorecard.scale import PRODUCT_SCALE, Scale
+from shared.scorecard.worth import Worth
+from shared.shape import Shape
 
 Ints = NDArray[np.int64]
 Tables = Mapping[str, tuple[Ints, Ints]]
@@ -90,6 +92,14 @@ def settings_of(party: Party) -> BuildSettings:
 def moments_of(opened: Opened, builder: str, n_rows: int) -> Moments:
     """Put the opened tables together; the builder's last two bins are its label.
 
+    Parameters
+    ----------
+    opened : Opened
+        By party, or by unit (`shared.shape.Shape.unit`).
+    builder : str
+        Whose last two bins are the label.
+    n_rows : int
+
     Raises
     ------
     BadPeer
@@ -125,10 +135,19 @@ def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
     -------
     dict
         Digest of the card, its size, worth of each holder, seconds; no count, no point.
+
+    Raises
+    ------
+    DataError
+        If all customers behind the moments are of one class.
     """
-    n_rows = int(opened.own[party.name][-2:, -2:].sum())
+    shape = party.shape
+    mine = shape.unit(party.name)
+    n_rows = int(opened.own[mine][-2:, -2:].sum())
     started = time.perf_counter()
-    moments = moments_of(opened, party.name, n_rows)
+    moments = moments_of(opened, mine, n_rows)
+    if not 0 < moments.n_bad < n_rows:
+        raise DataError("label", ["the customers to learn from are of one class only"])
     settings = settings_of(party)
     draft = draft_card(moments, settings)
     card = card_of(draft, party.contract, settings.scale)
@@ -137,15 +156,15 @@ def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
     parts = {
         holder: {
             "digest": digest,
-            "card": part_of(draft, holder, draft.points),
-            "alone": part_of(draft, holder, draft.alone[holder]),
+            "card": part_of(draft, shape.unit(holder), draft.points),
+            "alone": part_of(draft, shape.unit(holder), draft.alone[shape.unit(holder)]),
         }
-        for holder in run.federation.holders
+        for holder in run.parties
     }
     store = party.store
     store.save_value(run.name, "draft", card.to_mapping())
     store.save_value(run.name, "parts", parts)
-    store.save_value(run.name, "worth", {worth.holder: worth.shapley for worth in draft.worth})
+    store.save_value(run.name, "worth", worth_by_party(run, shape, draft.worth))
     store.save_array(run.name, "moments", moments.counts)
     store.save_array(run.name, "moments_bads", moments.bads)
     return {
@@ -156,6 +175,19 @@ def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
         "explained": draft.explained,
         "kkt": draft.fit.kkt,
         "worth": [asdict(worth) for worth in draft.worth],
+    }
+
+
+def worth_by_party(run: Run, shape: Shape, found: Iterable[Worth]) -> dict[str, float]:
+    """Return each party's fair share of what the card explains.
+
+    Banks bring the same columns: they share what these are worth alike.
+    """
+    by_unit = {worth.holder: worth.shapley for worth in found}
+    units = [shape.unit(name) for name in run.parties]
+    return {
+        name: by_unit.get(unit, 0.0) / units.count(unit)
+        for name, unit in zip(run.parties, units, strict=True)
     }
 
 
@@ -195,12 +227,40 @@ def finish(
         Metrics with intervals, and how each holder does alone.
     """
     learned, seen = label_of(party.train)[train], label_of(party.test)[test]
-    calibration = fit_calibration(totals[: len(train)], learned)
-    held_out = totals[len(train) :]
-    results = evaluation(seen, held_out, calibration.default_prob(held_out))
-    results["alone"] = {party.name: _alone(seen, own_alone)} | {
+    alone = {party.name: _alone(seen, own_alone)} | {
         holder: _alone_from(goods, bads) for holder, (goods, bads) in (tables or {}).items()
     }
+    return conclude(
+        party, run, (totals[: len(train)], learned), (totals[len(train) :], seen), alone
+    )
+
+
+def conclude(
+    party: Party,
+    run: Run,
+    learned: tuple[Ints, Ints],
+    seen: tuple[Ints, Ints],
+    alone: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Calibrate, evaluate, and keep the card.
+
+    Parameters
+    ----------
+    party : Party
+    run : Run
+    learned, seen : tuple of ndarray of int64
+        Points and label of the customers to learn from, and of those to evaluate on.
+    alone : mapping
+        Metrics of holders alone.
+
+    Returns
+    -------
+    dict
+        Metrics with intervals.
+    """
+    calibration = fit_calibration(*learned)
+    points, label = seen
+    results = evaluation(label, points, calibration.default_prob(points)) | {"alone": dict(alone)}
     draft = Card.from_mapping(party.store.load_value(run.name, "draft"), "draft.json")
     card = replace(draft, calibration=calibration)
     value = card.to_mapping() | {"run": run.name, "evaluation": results}

@@ -150,15 +150,21 @@ def split(
         list[str] | None,
         typer.Option(help="Deal the customers out to banks of these names; each has all columns."),
     ] = None,
+    owner: Annotated[
+        str, typer.Option(help="With --bank: only this owner's columns; the others keep theirs.")
+    ] = "",
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Split a table: columns by holder, overlapping subsets of customers, train and test."""
     agreed, content = _contract(contract)
     texts = [agreed.id_column, *(item.name for item in agreed.features if item.dtype == "category")]
     columns = arrays(read_table(table, texts=texts))
-    _say(f"splitting {table.name} among {', '.join(bank or agreed.parties)}")
+    if owner and not bank:
+        raise UsageError("--owner goes with --bank", hint="name three banks or more")
     if bank:
-        agreed, content = same_features(content, contract)
+        agreed, content = same_features(content, contract, owner)
+    _say(f"splitting {table.name} among {', '.join((*(bank or ()), *agreed.parties))}")
+    if bank:
         parts = split_customers(columns, agreed, bank, source=table.name, test_share=test_share)
     else:
         parts = split_table(columns, agreed, source=table.name, test_share=test_share)

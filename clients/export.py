@@ -25,7 +25,7 @@ from shared.config import parse_federation
 from shared.contract import Contract
 from shared.edge.files import read_text, write_atomic
 from shared.errors import DataError, UsageError
-from shared.release import Manifest, verify_release
+from shared.release import SCORECARD, Manifest, verify_release
 from shared.scorecard.bins import Axis, Cells, Levels
 from shared.scorecard.columns import BlockPlan
 
@@ -175,7 +175,7 @@ def _registered(federation_path: Path, name: str) -> Manifest:
     """Return the manifest of a release in the folder beside the federation file, verified."""
     text = read_text(federation_path)
     federation, _ = parse_federation(text, str(federation_path), os.environ)
-    signed = load_release(federation_path.parent / "releases", name)
+    signed = load_release(federation_path.parent / "releases", name, kind=SCORECARD)
     manifest = signed.manifest
     verify_release(signed, federation, now=manifest.created, newest=manifest.counter - 1)
     return manifest

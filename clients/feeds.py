@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,13 +93,42 @@ def publish(
     DataError
         If a customer stands in two tables.
     """
-    now = party.store.now()
-    as_of = as_of or date_of(now)
-    _check_as_of(as_of, now, party.federation.release.feed_days)
     ids = [name for columns in found for name in columns.ids]
     if len(set(ids)) != len(ids):
         raise DataError("score feed", ["a customer stands in two of its tables"])
     rows = feed_rows(found, manifest, party.name, part, key)
+    return publish_rows(party, manifest, rows, len(ids), as_of=as_of, out=out)
+
+
+def publish_rows(
+    party: Party,
+    manifest: Manifest,
+    rows: Iterable[FeedRow],
+    customers: int,
+    *,
+    as_of: str = "",
+    out: Path | None = None,
+) -> Published:
+    """Sign and keep a feed of rows that were scored.
+
+    Parameters
+    ----------
+    party : Party
+    manifest : Manifest
+    rows : iterable of FeedRow
+    customers : int
+        How many rows there are.
+    as_of, out
+        See `publish`.
+
+    Raises
+    ------
+    UsageError
+        See `publish`.
+    """
+    now = party.store.now()
+    as_of = as_of or date_of(now)
+    _check_as_of(as_of, now, party.federation.release.feed_days)
     raw = pack_feed(
         party.identity,
         rows,
@@ -115,13 +144,13 @@ def publish(
         what="score feed",
         unit="customer",
         recipient="the limit service",
-        rows=len(ids),
-        values=(1 + MOST_REASONS) * len(ids),
+        rows=customers,
+        values=(1 + MOST_REASONS) * customers,
         binding=hashlib.sha256(raw).hexdigest(),
     )
     path = out or party.store.home / "feeds" / f"{manifest.name}.feed"
     write_atomic(path, raw)
-    return Published(path, manifest.name, as_of, len(ids), raw)
+    return Published(path, manifest.name, as_of, customers, raw)
 
 
 def feed_rows(

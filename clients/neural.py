@@ -1,7 +1,7 @@
-"""A party's side of the neural model: scale the inputs, train rounds, evaluate and keep it.
+"""A party's side of the neural model: agree on edges, train rounds, check, evaluate and keep it.
 
 The party hands in means, weighted by its customers, to secure sums that the coordinator opens; its
-own weights, counts and metrics stay here. torch is imported when a round starts, not before: a
+own updates, counts and metrics stay here. torch is imported when a round starts, not before: a
 party of the scorecard needs none.
 """
 
@@ -9,34 +9,46 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.holdings import load_holding
+from clients.neural_data import (
+    Customers,
+    Model,
+    contribute,
+    learning,
+    read_models,
+    testing,
+)
 from clients.party import Party
 from shared import metrics
-from shared.contract import Columns
-from shared.errors import BadPeer, DataError, EnvironmentFault, FloorBroken
+from shared.errors import BadPeer, DataError, EnvironmentFault
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
-from shared.neural.inputs import Scaling, check_same_features, encode, own_means, width
-from shared.neural.layout import Layout, model_digest
-from shared.protocols.sum import sum_party
+from shared.neural.inputs import check_same_features, describe, own_counts
+from shared.neural.scores import tally
 from shared.sealed import SealedChannel
 
+if TYPE_CHECKING:
+    from shared.neural.personal import Choice
+    from shared.neural.train import Recipe
+
 Floats = NDArray[np.float64]
-_ALL = "all parties and the coordinator"
+
+# A loss is at most -log of the least probability that a logit in float64 gives.
+_WORST_LOSS = 1000.0
+BETTER, FAIR, HARM, UNCHECKED = "better", "fair", "harm", "unchecked"
 
 
-def scale(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
-    """Hand in the own means of the inputs; see `shared.neural.inputs.own_means`.
+def features(party: Party, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what the features are: names, kinds, levels and directions, as in the contract.
 
     Returns
     -------
     dict
-        Number of the network's inputs, the same at every party.
+        See `shared.neural.inputs.describe`.
 
     Raises
     ------
@@ -44,23 +56,40 @@ def scale(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) 
         If the parties' features differ.
     EnvironmentFault
         If torch is not installed: better now than after the first exchange.
-    FloorBroken
-        If a feature is present for some customers here, but for too few: their mean is handed in.
     """
+    del run
     check_same_features(party.contract)
     _check_torch()
-    table = _table(party, party.settings.train)
-    features = party.contract.of(party.name)
-    values = own_means(features, table.values)
-    _check_present(values[: len(features)] * len(table.ids), party.federation.floors.rows)
-    _contribute(party, channel, run, average.SCALE_PHASE, values, len(table.ids), what="inputs")
-    return {"width": width(features)}
+    return {"features": describe(party.contract.of(party.name))}
+
+
+def edges(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
+    """Hand in the own customers by public bucket of each feature, none of a few.
+
+    Returns
+    -------
+    dict
+        Nothing of the party's own.
+    """
+    check_same_features(party.contract)
+    own, _held = learning(party)
+    counts = own_counts(party.contract.of(party.name), own.values, party.federation.floors.rows)
+    contribute(
+        party,
+        channel,
+        run,
+        average.EDGES_PHASE,
+        counts / max(1, len(own)),
+        len(own),
+        what="customers by public bucket of each feature",
+    )
+    return {}
 
 
 def train_round(
     party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Train from the common weights, and hand in the result.
+    """Train from the common weights, and hand in how they moved, cut to the agreed length.
 
     Returns
     -------
@@ -71,44 +100,82 @@ def train_round(
     ------
     BadPeer
         If the coordinator's weights do not fit the agreed network, it shows another model to
-        another party, or asks for a round that was not agreed on.
+        another party, or asks for a round or a step that was not agreed on.
     Refused
         If the training diverged, or this model was already trained in another cohort.
     """
-    number = int(job["round"])
+    number, shrink = int(job["round"]), float(job.get("shrink", 1.0))
     agreed = party.federation.neural
     if not 1 <= number <= agreed.rounds:
         raise BadPeer(f"it asks for round {number} of {agreed.rounds}", party=COORDINATOR)
-    layout, scaling, weights, digest = _model(party, job)
-    table = _table(party, party.settings.train)
-    from shared.neural.train import Recipe, train  # noqa: PLC0415 - torch takes seconds; only here
+    pull = agreed.pull if agreed.strategy == "fedprox" else 0.0
+    if not 0.0 < shrink <= 1.0 or float(job.get("pull", 0.0)) != pull:
+        raise BadPeer("it asks for steps that were not agreed on", party=COORDINATOR)
+    model = read_models(party, job)[0]
+    own, _ = learning(party)
+    from shared.neural.train import train  # noqa: PLC0415 - torch takes seconds; only here
 
-    recipe = Recipe(
-        epochs=agreed.local_epochs,
-        batch=agreed.batch,
-        learning_rate=agreed.learning_rate,
-        seed=agreed.seed,
-        label=f"{party.name}/{number}",
-    )
-    inputs = encode(party.contract.of(party.name), table.values, scaling)
-    trained, loss = train(layout, weights, inputs, _label(table), recipe)
-    _contribute(
+    recipe = _recipe(party, f"{party.name}/{number}", shrink=shrink, pull=pull)
+    inputs = model.encoding.apply(own.values)
+    trained, loss = train(model.layout, model.weights, inputs, own.label, recipe)
+    update = average.clipped(trained - model.weights, agreed.clip)
+    contribute(
         party,
         channel,
         run,
         average.round_phase(number),
-        np.append(trained, loss),
-        len(table.ids),
-        model=digest,
-        what=f"weights and loss of round {number}",
+        np.append(update, min(loss, _WORST_LOSS)),
+        len(own),
+        model=model.digest,
+        what=f"update and loss of round {number}",
     )
     return {}
+
+
+def check(party: Party, run: Run, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Say whether a round harmed, at the builder: on its own customers that nobody trains on.
+
+    Only the verdict leaves, one of four words; the losses behind it do not.
+
+    Returns
+    -------
+    dict
+        ``verdict``: "better" than any round so far, "fair", "harm", or "unchecked" with fewer
+        customers held out than the floor.
+    """
+    number = int(job["round"])
+    _, held = learning(party)
+    if not party.is_builder or len(held) < party.federation.floors.rows:
+        return {"verdict": UNCHECKED}
+    fresh, best = read_models(party, job, 2)
+    from shared.neural.personal import log_losses  # noqa: PLC0415 - see `train_round`
+
+    inputs = fresh.encoding.apply(held.values)
+    loss, least = (
+        float(log_losses(fresh.layout, model.weights, inputs, held.label).mean())
+        for model in (fresh, best)
+    )
+    party.store.record(
+        run.name,
+        phase=average.check_phase(number),
+        what=f"verdict on round {number}: one of four words",
+        unit="all own customers held out",
+        recipient=COORDINATOR,
+        rows=len(held),
+        values=1,
+        binding=fresh.digest,
+    )
+    if not loss <= least * (1.0 + party.federation.neural.harm):
+        return {"verdict": HARM}
+    return {"verdict": BETTER if loss < least else FAIR}
 
 
 def evaluate(
     party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Evaluate the model on the own customers held out, hand in the metrics, and keep the model.
+    """Keep the model or one's own, whichever is better here; hand in how good both are.
+
+    What a party keeps, and why, is told in its own folder only (`runs/<run>/neural.json`).
 
     Returns
     -------
@@ -120,106 +187,108 @@ def evaluate(
     DataError
         If the customers to evaluate on are of one class.
     """
-    layout, scaling, weights, digest = _model(party, job)
-    table = _table(party, party.settings.test)
-    label = _label(table)
-    if not 0 < label.sum() < len(label):
+    model = read_models(party, job)[0]
+    test = testing(party)
+    if not 0 < test.label.sum() < len(test):
         raise DataError(party.settings.test, ["the customers are of one class only"])
-    from shared.neural.train import default_prob  # noqa: PLC0415 - torch takes seconds; only here
+    from shared.neural.train import default_prob  # noqa: PLC0415 - see `train_round`
 
-    inputs = encode(party.contract.of(party.name), table.values, scaling)
-    prob = default_prob(layout, weights, inputs)
-    own = {"auc": metrics.roc_auc(label, prob), "log_loss": metrics.log_loss(label, prob)}
-    _contribute(
+    choice = _choose(party, model)
+    inputs = model.encoding.apply(test.values)
+    common = default_prob(model.layout, model.weights, inputs)
+    kept = default_prob(model.layout, choice.weights, inputs)
+    floor = party.federation.floors.rows
+    contribute(
         party,
         channel,
         run,
         average.EVALUATE_PHASE,
-        np.array([own["auc"], own["log_loss"]]),
-        len(label),
-        model=digest,
-        what="metrics",
+        np.concatenate([tally(test.label, prob, floor) for prob in (common, kept)]),
+        len(test),
+        model=model.digest,
+        what="good and bad by score, log loss and Brier score, of two models",
     )
-    party.store.save_array(run.name, "neural_weights", weights)
+    _keep(party, run, model, choice, test, {"common": common, "kept": kept})
+    return {}
+
+
+def _recipe(party: Party, label: str, *, shrink: float = 1.0, pull: float = 0.0) -> Recipe:
+    from shared.neural.train import Recipe  # noqa: PLC0415 - see `train_round`
+
+    agreed = party.federation.neural
+    return Recipe(
+        epochs=agreed.local_epochs,
+        batch=agreed.batch,
+        learning_rate=agreed.learning_rate * shrink,
+        seed=agreed.seed,
+        label=label,
+        decay=agreed.decay,
+        pull=pull,
+    )
+
+
+def _choose(party: Party, model: Model) -> Choice:
+    """Compare the common model with a personal head and with the network alone."""
+    from shared.neural.personal import choose  # noqa: PLC0415 - see `train_round`
+
+    agreed = party.federation.neural
+    own, held = learning(party)
+    return choose(
+        model.layout,
+        model.weights,
+        model.layout.initial(agreed.seed),
+        (model.encoding.apply(own.values), own.label),
+        (model.encoding.apply(held.values), held.label),
+        _recipe(party, f"{party.name}/personal"),
+        agreed.rounds,
+    )
+
+
+def _keep(
+    party: Party,
+    run: Run,
+    model: Model,
+    choice: Choice,
+    test: Customers,
+    prob: Mapping[str, Floats],
+) -> None:
+    """Write down model and choice, once: a run that is resumed may evaluate again."""
+    if party.store.run_path(run.name, "neural.json").exists():
+        known = party.store.load_value(run.name, "neural")["digest"]
+        if known != model.digest:
+            raise BadPeer("this run has ended with another model", party=COORDINATOR)
+        return
+    for name, weights in (("neural_weights", model.weights), ("neural_kept", choice.weights)):
+        if not party.store.run_path(run.name, f"{name}.npy").exists():
+            party.store.save_array(run.name, name, weights)
     party.store.save_value(
         run.name,
         "neural",
         {
-            "digest": digest,
+            "digest": model.digest,
             "contract": run.contract_digest,
-            "width": layout.width,
-            "hidden": layout.hidden,
-            "scaling": scaling.to_mapping(),
-            "own_test": own,
+            "network": {"hidden": model.layout.hidden, "blocks": model.layout.blocks},
+            "edges": model.encoding.to_mapping(),
+            "kept": choice.kept,
+            "told": _TOLD[choice.kept],
+            "held_out_loss": dict(choice.losses),
+            "own_test": {
+                name: {
+                    "auc": metrics.roc_auc(test.label, each),
+                    "log_loss": metrics.log_loss(test.label, each),
+                }
+                for name, each in prob.items()
+            },
         },
     )
-    return {}
 
 
-def _contribute(
-    party: Party,
-    channel: SealedChannel,
-    run: Run,
-    label: str,
-    values: Floats,
-    n_examples: int,
-    *,
-    model: str = "",
-    what: str,
-) -> None:
-    """Add to a weighted mean; the ledger's line is written before anything leaves."""
-    minimum = party.federation.floors.rows
-    if n_examples < minimum:
-        raise FloorBroken(f"{n_examples} customers; a mean takes at least {minimum} of a party")
-    job = average.mean_job(
-        run.name, label, run.federation.holders, COORDINATOR, model=model, length=len(values)
-    )
-    own = average.weigh(values, n_examples)
-    party.store.record(
-        run.name,
-        phase=label,
-        what=f"mean over the parties: {what}",
-        unit="all own customers",
-        recipient=_ALL,
-        rows=n_examples,
-        values=job.length,
-        binding=job.digest,
-    )
-    sum_party(channel, job, own, journal=party.store.journal)
-
-
-def _model(party: Party, job: Mapping[str, Any]) -> tuple[Layout, Scaling, Floats, str]:
-    """Read the coordinator's model; it must fit the contract and the agreed network."""
-    features = party.contract.of(party.name)
-    layout = Layout(width(features), party.federation.neural.hidden)
-    scaling = Scaling.from_mapping(job.get("scaling"), len(features), COORDINATOR)
-    weights = np.asarray(job.get("arrays", {}).get("weights", ()))
-    if weights.dtype != np.float64 or weights.shape != (layout.size,):
-        raise BadPeer("the weights do not fit the agreed network", party=COORDINATOR)
-    if not np.isfinite(weights).all():
-        raise BadPeer("the weights are not finite", party=COORDINATOR)
-    return layout, scaling, weights, model_digest(layout, scaling, weights)
-
-
-def _table(party: Party, name: str) -> Columns:
-    return load_holding(party.store.home / name, party.contract, party.name, with_label=True)
-
-
-def _label(table: Columns) -> NDArray[np.int64]:
-    assert table.label is not None  # asked for
-    return table.label.astype(np.int64)
-
-
-def _check_present(present: Floats, minimum: int) -> None:
-    """Refuse a feature of few customers: where nobody else has it, the mean opens their values."""
-    counts = np.rint(present)
-    few = int(((counts > 0) & (counts < minimum)).sum())
-    if few:
-        raise FloorBroken(
-            f"{few} of {len(counts)} features are there for 1 to {minimum - 1} customers only; "
-            f"a mean takes at least {minimum}, or none",
-            hint="leave such a feature empty for everybody at this party",
-        )
+_TOLD = {
+    "common": "the federation's model is the best this party has; it is kept",
+    "head": "the federation's model is better here with a last layer of this party's own; "
+    "that one is kept",
+    "alone": "this party is better off with its own model, trained alone; that one is kept",
+}
 
 
 def _check_torch() -> None:

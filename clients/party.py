@@ -14,6 +14,7 @@ from shared.contract import Columns, Contract
 from shared.edge.files import load_identity, read_text
 from shared.errors import ConfigError, DataError
 from shared.identity import Identity
+from shared.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Party:
         """Whether this party opens statistics and fits the card."""
         return self.name == self.federation.builder
 
+    @cached_property
+    def shape(self) -> Shape:
+        """Who holds which rows and columns; see `shared.shape.Shape.of` for what is refused."""
+        return Shape.of(self.contract, self.federation.holders, self.federation.builder)
+
     @property
     def releases(self) -> Path:
         """Folder of the releases that this party signed."""
@@ -111,10 +117,12 @@ class Party:
             )
 
     def _table(self, name: str, *, train: bool) -> Columns:
+        # A bank may have one value, or one class, of what others have more.
+        bank = self.name in self.shape.banks
         return load_holding(
             self.store.home / name,
             self.contract,
             self.name,
-            "train" if train else "score",
-            with_label=self.is_builder,
+            "train" if train and not bank else "score",
+            with_label=self.contract.holds_label(self.name),
         )

@@ -34,11 +34,11 @@ from clients.party import Party
 from shared.arrays import pack_value, unpack_value
 from shared.errors import BadPeer, DataError, FloorBroken
 from shared.groups import in_process
-from shared.jobs import Run
-from shared.protocols.align import Alignment, align_party
+from shared.jobs import Run, score_job
+from shared.protocols.align import AlignJob, Alignment, align_party
 from shared.protocols.products import OneHot, multiply
 from shared.protocols.sample import sample_rows, toss
-from shared.protocols.score import add_points, check_two_parties, digests
+from shared.protocols.score import ScoreJob, add_points, check_two_parties, digests
 from shared.scorecard.bins import Floors
 from shared.scorecard.columns import ColumnSettings, plan_blocks
 from shared.scorecard.thin import rank_of, thin
@@ -63,31 +63,44 @@ def join(party: Party, run: Run) -> dict[str, Any]:
         If there are two parties and they did not agree to what the builder would see, or the key
         file is not as `shared.identity.identity_from_file` wants it.
     """
-    check_two_parties(run.score(1, ""))
+    for job in score_jobs(party, run):
+        check_two_parties(job)
     party.check_split()
     _ = party.identity  # its key file is checked before anything starts
     feeds.tables(party)
     return {
         "contract": party.contract.digest(),
+        "banks": list(party.shape.banks),
         "features": len(party.contract.of(party.name)),
         "customers": len(party.train.ids) + len(party.test.ids),
     }
 
 
+def score_jobs(party: Party, run: Run) -> list[ScoreJob]:
+    """Return the openings of scores that this party would take part in."""
+    shape = party.shape
+    if not shape.banks:
+        return [run.score(1, "")]
+    banks = shape.banks if party.name in shape.columns else (party.name,)
+    return [score_job(run, shape, bank, 1, "") for bank in banks] if shape.columns else []
+
+
 def align(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
     """Find the common customers, to learn from and to evaluate on, in one common order."""
+    return _keep_alignment(party, run, find_common(party, channel, run.align()))
+
+
+def find_common(party: Party, channel: SealedChannel, job: AlignJob) -> Alignment:
+    """Align the own customers, those to learn from and those to evaluate on at once."""
     ids = [f"{_TRAIN}|{name}" for name in party.train.ids]
     ids += [f"{_TEST}|{name}" for name in party.test.ids]
-    job = run.align()
     workers = party.federation.protocol.workers
     if workers == 1:
-        found = align_party(channel, job, ids, mapper=in_process)
-    else:
-        with ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_stop_with_parent
-        ) as pool:
-            found = align_party(channel, job, ids, mapper=pool.map)
-    return _keep_alignment(party, run, found)
+        return align_party(channel, job, ids, mapper=in_process)
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_stop_with_parent
+    ) as pool:
+        return align_party(channel, job, ids, mapper=pool.map)
 
 
 def _stop_with_parent() -> None:
@@ -159,8 +172,8 @@ def moments(
     coin = toss(channel, run.federation.holders, plans_digest(plans, salt))
     sampled = rows[sample_rows(coin, len(rows), work.n_rows)]
     order = _order(party, run, coin)
-    mine = _matrix(party, plans, sampled, order)
-    binding = _binding(party, sampled, plans)
+    mine = matrix(party, plans, sampled, order)
+    binding = binding_of(party, sampled, plans)
 
     def consent() -> None:
         party.store.journal.open_moments(
@@ -202,7 +215,7 @@ def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
     plans = plans_from_value(party.store.load_value(run.name, "plans"), "plans.json")
     work = run.score(n_train + n_test, str(job["card"]))
     check_two_parties(work)
-    part, alone = _parts(party, channel, run, plans, work.card)
+    part, alone = take_parts(party, channel, run, plans, work.card)
     codes_train = encode(plans, party.train, train)
     codes_test = encode(plans, party.test, test)
     points = np.concatenate([part.total(codes_train), part.total(codes_test)])
@@ -236,15 +249,7 @@ def plan(party: Party, rows: NDArray[np.int64], n_sampled: int) -> Plans:
     The builder keeps the thresholds that its own label asks for first, as many as the federation
     allows.
     """
-    card = party.federation.scorecard
-    settings = ColumnSettings(
-        thresholds=card.thresholds,
-        pair_thresholds=max(card.pair_thresholds, 1),
-        pair_levels=card.pair_levels,
-        pairs=card.pair_thresholds > 0,
-        floors=_floors_for_sample(floors(party), len(rows), n_sampled),
-        summaries=party.contract.summaries,
-    )
+    settings = column_settings(party, len(rows), n_sampled)
     # The common order is random to everybody: its first rows are a sample, and memory stays flat.
     few = rows[:n_sampled]
     values = take(party.train, few)
@@ -261,6 +266,19 @@ def plan(party: Party, rows: NDArray[np.int64], n_sampled: int) -> Plans:
             hint="more customers, or fewer features at the builder",
         )
     return plans
+
+
+def column_settings(party: Party, n_rows: int, n_sampled: int) -> ColumnSettings:
+    """Return how columns are cut, as the federation agreed."""
+    card = party.federation.scorecard
+    return ColumnSettings(
+        thresholds=card.thresholds,
+        pair_thresholds=max(card.pair_thresholds, 1),
+        pair_levels=card.pair_levels,
+        pairs=card.pair_thresholds > 0,
+        floors=_floors_for_sample(floors(party), n_rows, n_sampled),
+        summaries=party.contract.summaries,
+    )
 
 
 def floors(party: Party) -> Floors:
@@ -281,10 +299,17 @@ def _floors_for_sample(agreed: Floors, n_rows: int, n_sampled: int) -> Floors:
     return Floors(agreed.rows, min(0.5, (wanted + 5 * (2 * wanted) ** 0.5) / n_sampled))
 
 
-def _matrix(party: Party, plans: Plans, rows: NDArray[np.int64], order: str) -> OneHot:
+def matrix(party: Party, plans: Plans, rows: NDArray[np.int64], order: str) -> OneHot:
+    """Return the own bins of some rows; with the label behind them where the party holds it.
+
+    Raises
+    ------
+    FloorBroken
+        If the party has no bin.
+    """
     codes = encode(plans, party.train, rows).astype(np.int64)
     sizes = [plan.n_atoms for plan in plans]
-    if party.is_builder:
+    if party.train.label is not None:
         codes = np.column_stack([codes, builder.label_of(party.train)[rows]])
         sizes.append(2)
     if not sizes:
@@ -299,20 +324,20 @@ def _order(party: Party, run: Run, coin: bytes) -> str:
     return hashlib.sha256(check + coin).hexdigest()
 
 
-def _binding(party: Party, rows: NDArray[np.int64], plans: Plans) -> str:
+def binding_of(party: Party, rows: NDArray[np.int64], plans: Plans) -> str:
     """Return the digest of the set of customers and of the bins, whatever the order."""
     ids = sorted(party.train.ids[row] for row in rows.tolist())
     return hashlib.sha256(pack_value([ids, plans_to_value(plans)])).hexdigest()
 
 
-def _parts(
+def take_parts(
     party: Party, channel: SealedChannel, run: Run, plans: Plans, card: str
 ) -> tuple[Part, Part]:
     """Give every holder its part of the card, and of its own card; take the own parts."""
     sender = run.federation.builder
     if party.is_builder:
         parts = builder.parts(party, run)
-        for holder in run.federation.holders:
+        for holder in run.parties:
             if holder != party.name:
                 channel.send(holder, "score/part", pack_value(parts[holder]))
         value = parts[party.name]

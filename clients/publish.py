@@ -10,7 +10,7 @@ fails ends the phase at every party, by name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from clients.releases import (
     release_names,
 )
 from shared.arrays import pack_value, unpack_value
+from shared.challenger.network import Network
 from shared.errors import BadPeer
 from shared.instants import seconds_of
 from shared.jobs import Run
@@ -34,6 +35,8 @@ from shared.protocols.pseudonym import agree_pseudonym_key
 from shared.release import (
     MAX_BYTES,
     MAX_COUNTER,
+    NEURAL,
+    SCORECARD,
     Manifest,
     Release,
     Signatory,
@@ -86,21 +89,12 @@ def release(
     if value.get("card") != job["card"]:
         refuse("card", "this party scored another card than the coordinator names")
     tables = feeds.tables(party)  # what is wrong with them shows before anything is signed
-    key = _agree_key(party, channel, run)
-    mine = _state(party)
-    if party.is_builder:
-        states = {name: _receive_state(channel, name) for name in _others(run, party)}
-        check_states(party, states, mine)
-        raw = _draft(party, run, states | {party.name: mine}).to_bytes()
-        draft = _read_draft(raw, party.name)
-        channel.send_all(_others(run, party), "release/draft", raw)
-    else:
-        builder = run.federation.builder
-        channel.send(builder, "release/state", pack_value(mine))
-        draft = _read_draft(channel.receive(builder, "release/draft"), builder)
+    key = agree_key(party, channel, run)
+    mine = state_of(party)
+    draft = agree_draft(party, channel, run, mine, lambda states: _draft(party, run, states))
     check_draft(draft, party, run, part, mine, str(job["card"]))
     signature = _sign(party, run, draft)
-    whole = _complete(party, channel, run, draft, signature)
+    whole = complete(party, channel, run, draft, signature)
     keep_release(party.releases, whole)
     feed = feeds.publish(party, draft, part, key, tables)
     result = {"name": draft.name, "digest": draft.digest(), "feed_customers": feed.customers}
@@ -109,19 +103,59 @@ def release(
     return result
 
 
-def _others(run: Run, party: Party) -> list[str]:
-    return [name for name in run.federation.holders if name != party.name]
+def agree_draft(
+    party: Party,
+    channel: SealedChannel,
+    run: Run,
+    mine: Mapping[str, Any],
+    write: Callable[[Mapping[str, Mapping[str, Any]]], Manifest],
+) -> Manifest:
+    """Return the builder's draft of the manifest; only its form is checked.
+
+    Parameters
+    ----------
+    party : Party
+    channel : SealedChannel
+    run : Run
+    mine : mapping
+        What this party says of its ledger and releases (`state_of`).
+    write : callable
+        Writes the draft from what all parties say; asked at the builder only.
+
+    Raises
+    ------
+    ReleaseRefused
+        With check `form`, or `counter` where what the parties say makes no sense together.
+    BadPeer
+        If a party's message is malformed; names it.
+    """
+    if not party.is_builder:
+        builder = run.federation.builder
+        channel.send(builder, "release/state", pack_value(mine))
+        return read_draft(channel.receive(builder, "release/draft"), builder)
+    states = {name: receive_state(channel, name) for name in others_of(run, party)}
+    check_states(party, states, mine)
+    raw = write(states | {party.name: mine}).to_bytes()
+    draft = read_draft(raw, party.name)
+    channel.send_all(others_of(run, party), "release/draft", raw)
+    return draft
 
 
-def _agree_key(party: Party, channel: SealedChannel, run: Run) -> bytes:
+def others_of(run: Run, party: Party) -> list[str]:
+    """Return the other parties of a run."""
+    return [name for name in run.parties if name != party.name]
+
+
+def agree_key(party: Party, channel: SealedChannel, run: Run) -> bytes:
+    """Return the pseudonym key that all parties share, and keep it."""
     own = load_key(party)
-    key = agree_pseudonym_key(channel, run.federation.holders, run.federation.name, own)
+    key = agree_pseudonym_key(channel, run.parties, run.federation.name, own)
     if own is None:
         keep_key(party, key)
     return key
 
 
-def _state(party: Party) -> dict[str, Any]:
+def state_of(party: Party) -> dict[str, Any]:
     """Return what the builder must know of a party to draft the manifest.
 
     `signed` is the highest counter it signed, of a release that was completed or not, or that it
@@ -142,7 +176,14 @@ def _state(party: Party) -> dict[str, Any]:
     return state
 
 
-def _receive_state(channel: SealedChannel, name: str) -> dict[str, Any]:
+def receive_state(channel: SealedChannel, name: str) -> dict[str, Any]:
+    """Return what another party says by `state_of`, at the builder.
+
+    Raises
+    ------
+    BadPeer
+        If it is malformed.
+    """
     value = unpack_value(channel.receive(name, "release/state"), cap=4096)
     good = isinstance(value, dict) and value.keys() == _STATE.keys()
     if not good or any(type(value[key]) is not kind for key, kind in _STATE.items()):
@@ -203,11 +244,37 @@ def _draft(party: Party, run: Run, states: Mapping[str, Mapping[str, Any]]) -> M
     value = party.store.load_value(run.name, "card")
     card = Card.from_mapping(value, "card.json")
     worth = party.store.load_value(run.name, "worth")
-    now = party.store.now()
+    return manifest_of(run, party.store.now(), states, card, value["evaluation"], worth)
+
+
+def manifest_of(
+    run: Run,
+    now: str,
+    states: Mapping[str, Mapping[str, Any]],
+    model: Card | Network,
+    evaluation: Mapping[str, Any],
+    worth: Mapping[str, float],
+) -> Manifest:
+    """Write the manifest of a model.
+
+    Parameters
+    ----------
+    run : Run
+    now : str
+        Instant.
+    states : mapping of str to mapping
+        What every party says of its ledger and releases.
+    model : Card or Network
+    evaluation : mapping
+    worth : mapping of str to float
+        By party; 0 for those that it does not name.
+    """
+    kind = SCORECARD if isinstance(model, Card) else NEURAL
     counter = 1 + max(state["signed"] for state in states.values())
     newest = max(states.values(), key=lambda state: int(state["counter"]))
     return Manifest(
-        name=release_name(counter),
+        name=release_name(counter, kind),
+        kind=kind,
         counter=counter,
         created=now,
         expires=expiry_of(now, run.federation),
@@ -222,16 +289,25 @@ def _draft(party: Party, run: Run, states: Mapping[str, Mapping[str, Any]]) -> M
                 ledger_head=state["ledger_head"],
                 ledger_lines=state["ledger_lines"],
                 worth=float(worth.get(name, 0.0)),
-                baseline_points=card.baseline_points(name),
+                baseline_points=model.baseline_points(name),
             )
             for name, state in sorted(states.items())
         },
-        card=card,
-        evaluation=value["evaluation"],
+        model=model,
+        evaluation=evaluation,
     )
 
 
-def _read_draft(raw: bytes, builder: str) -> Manifest:
+def read_draft(raw: bytes, builder: str) -> Manifest:
+    """Read the builder's draft.
+
+    Raises
+    ------
+    ReleaseRefused
+        With check `form`.
+    BadPeer
+        If it is not in canonical form.
+    """
     draft = Manifest.from_mapping(unpack_value(raw, cap=MAX_BYTES))
     if draft.to_bytes() != raw:
         raise BadPeer("its draft of the release is not in canonical form", party=builder)
@@ -267,6 +343,33 @@ def check_draft(
         By the name of the first check that fails: `federation`, `contract`, `ledger`, `card`,
         `counter`, `clock`, `expiry`.
     """
+    check_head(draft, party, run, state, lambda: _check_card(draft, party, part, card))
+
+
+def check_head(
+    draft: Manifest,
+    party: Party,
+    run: Run,
+    state: Mapping[str, Any],
+    check_model: Callable[[], None],
+) -> None:
+    """Hold all of a draft but its model against what this party knows, and then its model.
+
+    Parameters
+    ----------
+    draft : Manifest
+    party : Party
+    run : Run
+    state : mapping
+        What the party told the builder.
+    check_model : callable
+        Refuses another model than this party scored or trained.
+
+    Raises
+    ------
+    ReleaseRefused
+        By the name of the first check that fails.
+    """
     check_federation(draft, run.federation, run.contract_digest)
     check_agreement(draft, run.federation)
     if draft.run != run.name:
@@ -274,9 +377,9 @@ def check_draft(
     mine = draft.parties[party.name]
     if (mine.ledger_head, mine.ledger_lines) != (state["ledger_head"], state["ledger_lines"]):
         refuse("ledger", f"it does not state the ledger of {party.name} as it stands")
-    _check_card(draft, party, part, card)
+    check_model()
     if draft.counter <= state["signed"]:
-        refuse("counter", f"{party.name} signed {release_name(state['signed'])} already")
+        refuse("counter", f"{party.name} signed release {state['signed']} already")
     if draft.counter - state["signed"] > _ROOM_FOR_ALL:
         why = f"it leaves out more than {_ROOM_FOR_ALL:,} counters after {state['signed']}"
         refuse("counter", why, hint=_BEHIND)
@@ -315,18 +418,42 @@ def _sign(party: Party, run: Run, draft: Manifest) -> Signature:
     return sign_manifest(party.identity, draft.to_bytes())
 
 
-def _complete(
-    party: Party, channel: SealedChannel, run: Run, draft: Manifest, mine: Signature
+def complete(
+    party: Party,
+    channel: SealedChannel,
+    run: Run,
+    draft: Manifest,
+    mine: Signature,
+    weights: bytes = b"",
 ) -> Release:
-    """Put the signatures together at the builder; everybody checks the complete release."""
-    builder, others = run.federation.builder, _others(run, party)
+    """Put the signatures together at the builder; everybody checks the complete release.
+
+    Parameters
+    ----------
+    party : Party
+    channel : SealedChannel
+    run : Run
+    draft : Manifest
+    mine : Signature
+    weights : bytes
+        The file of weights of a network: every party has it and none sends it.
+
+    Raises
+    ------
+    ReleaseRefused
+        By the name of the check that a signature or the complete release failed.
+    BadPeer
+        If a party's message is malformed; names it.
+    """
+    builder, others = run.federation.builder, others_of(run, party)
     if party.is_builder:
         signatures = {name: _receive_signature(channel, name, draft, run) for name in others}
-        whole = Release(draft, dict(sorted({**signatures, party.name: mine}.items())))
+        whole = Release(draft, dict(sorted({**signatures, party.name: mine}.items())), weights)
     else:
         own = {"public_key": mine.public_key, "signature": mine.signature}
         channel.send(builder, "release/signature", pack_value(own))
-        whole = unpack_release(unpack_value(channel.receive(builder, "release/complete")))
+        told = unpack_value(channel.receive(builder, "release/complete"))
+        whole = replace(unpack_release(told), weights=weights)
         if (
             whole.manifest.to_bytes() != draft.to_bytes()
             or whole.signatures.get(party.name) != mine
@@ -339,10 +466,11 @@ def _complete(
         newest=draft.counter - 1,
         contract=run.contract_digest,
     )
-    if set(whole.signatures) != set(run.federation.parties):
+    if set(whole.signatures) != set(run.parties):
         refuse("signature", "not every party that took part has signed")
     if party.is_builder:
-        channel.send_all(others, "release/complete", pack_value(pack_release(whole)))
+        bare = pack_release(replace(whole, weights=b""))
+        channel.send_all(others, "release/complete", pack_value(bare))
     return whole
 
 

@@ -11,9 +11,12 @@ from shared.edge.files import atomic_folder, read_text, refuse_open, write_atomi
 from shared.errors import DataError, EnvironmentFault, NotFound, Refused
 from shared.protocols.pseudonym import KEY_BYTES
 from shared.release import (
-    KIND,
+    KINDS,
     MANIFEST_FILE,
+    NEURAL,
+    SCORECARD,
     SIGNATURES_FILE,
+    WEIGHTS_FILE,
     Manifest,
     Release,
     read_release,
@@ -22,7 +25,7 @@ from shared.release import (
 from shared.scorecard.card import bin_labels
 
 KEY_FILE = "pseudonym.key"
-_NAME = re.compile(rf"{KIND}-[0-9]{{4,}}")
+_NAME = re.compile(rf"({'|'.join(KINDS)})-[0-9]{{4,}}")
 
 
 def keep_release(folder: Path, release: Release) -> Path:
@@ -35,13 +38,20 @@ def keep_release(folder: Path, release: Release) -> Path:
     """
     path = folder / release.manifest.name
     with atomic_folder(path) as inside:
-        write_atomic(inside / MANIFEST_FILE, release.manifest.to_bytes())
-        write_atomic(inside / SIGNATURES_FILE, release.signatures_bytes())
+        for name, content in release.files().items():
+            write_atomic(inside / name, content)
     return path
 
 
-def load_release(folder: Path, name: str = "") -> Release:
+def load_release(folder: Path, name: str = "", *, kind: str = "") -> Release:
     """Read a release below `folder`; by default the newest. Only its form is checked.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+    kind : str
+        Only of this kind; without one, of either.
 
     Raises
     ------
@@ -50,13 +60,14 @@ def load_release(folder: Path, name: str = "") -> Release:
     ReleaseRefused
         With check `form`, if its files are damaged.
     """
-    names = release_names(folder)
+    names = release_names(folder, kind)
     if not names or (name and name not in names):
         hint = "`confide train` makes one" if not names else f"there are {', '.join(names)}"
         raise NotFound(f"{folder} has no release {name}".rstrip(), hint=hint)
     path = folder / (name or names[-1])
     raws = []
-    for file in (path / MANIFEST_FILE, path / SIGNATURES_FILE):
+    files = (MANIFEST_FILE, SIGNATURES_FILE, WEIGHTS_FILE)
+    for file in (path / one for one in files[: 3 if path.name.startswith(NEURAL) else 2]):
         try:
             raws.append(file.read_bytes())
         except OSError as error:
@@ -64,17 +75,21 @@ def load_release(folder: Path, name: str = "") -> Release:
     return read_release(*raws)
 
 
-def release_names(folder: Path) -> list[str]:
-    """Return the names of the releases below `folder`, oldest first."""
+def release_names(folder: Path, kind: str = "") -> list[str]:
+    """Return the names of the releases below `folder`, of one kind or of both, oldest first."""
     try:
-        found = [path.name for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+        found = [
+            path.name
+            for path in folder.iterdir()
+            if _NAME.fullmatch(path.name) and path.name.startswith(kind)
+        ]
     except FileNotFoundError:
         return []
     return sorted(found, key=lambda name: int(name.rpartition("-")[2]))
 
 
 def own_release(party: Party, name: str = "", *, expired: bool = False) -> tuple[Release, Part]:
-    """Return a release that this party signed, checked anew, and the party's part of its card.
+    """Return a scorecard that this party signed, checked anew, and the party's part of it.
 
     Parameters
     ----------
@@ -93,7 +108,7 @@ def own_release(party: Party, name: str = "", *, expired: bool = False) -> tuple
     DataError
         If the part that the party kept is not that of the release.
     """
-    release = load_release(party.releases, name)
+    release = load_release(party.releases, name, kind=SCORECARD)
     manifest = release.manifest
     verify_release(
         release,

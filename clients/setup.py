@@ -17,6 +17,7 @@ from shared.contract import EVERY
 from shared.edge.files import write_atomic
 from shared.errors import EnvironmentFault, UsageError
 from shared.jobs import COORDINATOR
+from shared.protocols.sum_job import MIN_COHORT
 from shared.settings import commented
 
 _HEADER = """\
@@ -44,7 +45,7 @@ def init(
     builder: Annotated[str, typer.Option(help="Who fits; by default who has the label.")] = "",
     party: Annotated[
         list[str] | None,
-        typer.Option(help="A party, where the contract names none: all hold the same features."),
+        typer.Option(help="A bank: a party with the features that the contract gives to '*'."),
     ] = None,
     host: Annotated[
         list[str] | None,
@@ -86,9 +87,9 @@ def init_federation(
     name : str
         Name of the federation.
     builder : str
-        The party that fits; by default the one with the label, or the first.
+        The party that fits; by default the one with the label, or the first bank.
     parties : iterable of str
-        The parties, where every one of them holds all features of the contract.
+        The banks, where several parties hold the features that the contract gives to `EVERY`.
     hosts : iterable of str
         Further names or addresses of the coordinator.
     force : bool
@@ -108,11 +109,10 @@ def init_federation(
     """
     contract = load_contract(contract_path)
     path = folder / "federation.toml"
-    everybody = tuple(dict.fromkeys((*contract.parties, *parties)))
+    banks = tuple(dict.fromkeys(name for name in parties if name not in contract.parties))
+    everybody = (*contract.parties, *banks)
     if not builder:
-        builder = (
-            next(iter(everybody), "") if contract.label_owner == EVERY else contract.label_owner
-        )
+        builder = next(iter(banks), "") if contract.label_owner == EVERY else contract.label_owner
     if path.exists() and not force:
         raise EnvironmentFault(f"{path} is already there", hint="--force replaces it and its keys")
     if len(everybody) < 2 or builder not in everybody:
@@ -136,7 +136,7 @@ def init_federation(
         "floors": Limits(),
         "scorecard": Card(),
         "neural": Neural(),
-        "release": Publishing(),
+        "release": _publishing(len(everybody), len(banks)),
     }
     text += "\n".join(commented(section, values) for section, values in sections.items())
     members = {"coordinator": COORDINATOR}
@@ -146,6 +146,11 @@ def init_federation(
         text += "\n" + commented(section, value)
     write_atomic(path, text.encode())
     return path
+
+
+def _publishing(n_parties: int, n_banks: int) -> Publishing:
+    """Return when a release counts: of more banks than a sum needs, one may drop out."""
+    return Publishing(quorum=n_parties - 1) if n_banks > MIN_COHORT else Publishing()
 
 
 def _party_file(home: Path, party: str) -> None:

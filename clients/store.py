@@ -50,7 +50,7 @@ class Journal:
         self._path = path
 
     def _lines(self, kind: str) -> Iterable[dict[str, Any]]:
-        return (line for line in _read_lines(self._path) if line.get("kind") == kind)
+        return (line for line in read_lines(self._path) if line.get("kind") == kind)
 
     def use_seed(self, seed: bytes, columns: str, order: str) -> None:
         """See `shared.protocols.products.SeedJournal`."""
@@ -61,7 +61,9 @@ class Journal:
                     "the dealer sent a seed that already masked other columns or another row order",
                     hint="the coordinator must draw fresh seeds for every run and attempt",
                 )
-        _append(self._path, {"kind": "seed", "seed": digest, "columns": columns, "order": order})
+        append_line(
+            self._path, {"kind": "seed", "seed": digest, "columns": columns, "order": order}
+        )
 
     def reveal(self, job_digest: str, input_digest: str, cohort: tuple[str, ...]) -> None:
         """See `shared.protocols.sum_job.SumJournal`."""
@@ -70,7 +72,7 @@ class Journal:
         ]
         check_reveal(records, job_digest, input_digest, cohort)
         note = {"job": job_digest, "input": input_digest, "cohort": list(cohort)}
-        _append(self._path, {"kind": "reveal", **note})
+        append_line(self._path, {"kind": "reveal", **note})
 
     def open_scores(self, customers: str, points: str, allowed: int) -> None:
         """See `shared.protocols.score.ScoreJournal`."""
@@ -84,9 +86,9 @@ class Journal:
                 hint="every card is one more equation about each customer; the parties may agree "
                 "on a larger protocol.score_openings",
             )
-        _append(self._path, {"kind": "scores", "of": customers, "points": points})
+        append_line(self._path, {"kind": "scores", "of": customers, "points": points})
 
-    def open_moments(self, binding: str, *, accept_more: bool) -> None:
+    def open_moments(self, binding: str, *, accept_more: bool, kind: str = "moments") -> None:
         """Record one moments job.
 
         Parameters
@@ -95,20 +97,22 @@ class Journal:
             Digest of the set of customers and of the bins.
         accept_more : bool
             The party's consent to jobs over other customers or bins than before.
+        kind : {"moments", "bins"}
+            ``bins`` are counts over public buckets, from which several banks plan their bins.
 
         Raises
         ------
         Refused
             If an earlier job had other customers or bins, and there is no consent.
         """
-        earlier = [line["binding"] for line in self._lines("moments")]
+        earlier = [line["binding"] for line in self._lines(kind)]
         if earlier and binding not in earlier and not accept_more:
             raise Refused(
-                "moments over other customers or other bins left this party before; differences "
+                f"{kind} over other customers or other bins left this party before; differences "
                 "of the two would be counts of small groups",
                 hint='consent with further_moments = "accept" in party.toml',
             )
-        _append(self._path, {"kind": "moments", "binding": binding})
+        append_line(self._path, {"kind": kind, "binding": binding})
 
     @property
     def releases(self) -> dict[int, str]:
@@ -140,7 +144,7 @@ class Journal:
                 f"this party signed release {last} already, and will not sign {counter}",
                 check="counter",
             )
-        _append(self._path, {"kind": "release", "counter": counter, "manifest": digest})
+        append_line(self._path, {"kind": "release", "counter": counter, "manifest": digest})
 
     def publish_feed(self, as_of: str, release: str) -> None:
         """Record one score feed before it leaves.
@@ -156,7 +160,7 @@ class Journal:
                 f"a score feed as of {last} left this party already; as-of dates never go back",
                 hint="the limit service keeps the newer feed",
             )
-        _append(self._path, {"kind": "feed", "as_of": as_of, "release": release})
+        append_line(self._path, {"kind": "feed", "as_of": as_of, "release": release})
 
 
 class Store:
@@ -215,7 +219,7 @@ class Store:
         BadPeer
             If the chain is broken.
         """
-        lines = [ledger.line_from_mapping(value) for value in _read_lines(self.ledger_path)]
+        lines = [ledger.line_from_mapping(value) for value in read_lines(self.ledger_path)]
         ledger.verify(lines)
         return lines
 
@@ -223,7 +227,9 @@ class Store:
         """Append one line to the ledger; see `shared.ledger.Entry` for the details."""
         lines = self.ledger()
         entry = ledger.Entry(time=self._now(), run=run, phase=phase, what=what, **details)
-        _append(self.ledger_path, ledger.append(lines[-1] if lines else None, entry).to_mapping())
+        append_line(
+            self.ledger_path, ledger.append(lines[-1] if lines else None, entry).to_mapping()
+        )
 
     def run_path(self, run: str, name: str) -> Path:
         """Return the path of a file of a run.
@@ -267,6 +273,18 @@ class Store:
         write_atomic(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
         return path
 
+    def keep_value(self, run: str, name: str, value: Any) -> None:
+        """Write a JSON value of a run once; an attempt that was started again finds the very same.
+
+        Raises
+        ------
+        Refused
+            If the run has left another one.
+        """
+        if self.run_path(run, f"{name}.json").exists() and self.load_value(run, name) == value:
+            return
+        self.save_value(run, name, value)
+
     def load_value(self, run: str, name: str) -> Any:
         """Read a JSON value of a run.
 
@@ -307,7 +325,16 @@ def _missing(path: Path) -> EnvironmentFault:
     )
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file that was written by `append_line`; one cut short is left out.
+
+    Raises
+    ------
+    EnvironmentFault
+        If it cannot be read.
+    BadPeer
+        If a whole line is not JSON.
+    """
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -323,8 +350,14 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def _append(path: Path, value: dict[str, Any]) -> None:
-    """Add one line and wait until it is on the disk."""
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Add one line and wait until it is on the disk.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the disk is full, or the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as stream:

@@ -131,7 +131,7 @@ def make_world(folder: Path) -> tuple[Federation, dict[str, Identity], Manifest]
             name: Signatory(people[name].fingerprint, "0" * 64, 0, 0.1, card.baseline_points(name))
             for name in PARTIES
         },
-        card=card,
+        model=card,
         evaluation={},
     )
     raw = manifest.to_bytes()

@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def main(grid: Grid, context: Context) -> None:
     """
     config = context.run_config
     path, run = Path(str(config["federation"])), str(config["run"])
-    train = train_neural if config.get("model", SCORECARD) == NEURAL else run_phases
+    train = _neural(path, run, config) if config.get("model") == NEURAL else run_phases
     if not config.get("relay"):
         outcome = train(grid, Coordinator.load(path, run))
         context.state["outcome"] = ConfigRecord({"value": pack_value(outcome)})
@@ -49,6 +50,15 @@ def main(grid: Grid, context: Context) -> None:
             nodes = json.loads(str(config["nodes"]))
             named = NamedGrid(grid, nodes, float(federation.protocol.deadline_s))
             files.finish(train(named, coordinator))
+
+
+def _neural(
+    path: Path, run: str, config: Mapping[str, Any]
+) -> Callable[[Grid, Coordinator], dict[str, Any]]:
+    """Return the training of the neural model; its checkpoint lies in the run's folder."""
+    federation, _ = load_federation(path)
+    folder = run_folder(coordinator_home(federation, path), run)
+    return partial(train_neural, folder=folder, resume=bool(config.get("resume", False)))
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ _OWN: Final = (
     "client:token",
     "client:client",
     "model:model",
+    "model_compare:compare>model",
     "nodes:nodes",
     "config:config",
     "policy:policy",

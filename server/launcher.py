@@ -49,6 +49,7 @@ def train_local(
     report: Report,
     *,
     model: str = SCORECARD,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Train with one process a party.
 
@@ -62,6 +63,8 @@ def train_local(
     report : callable
         Told of progress.
     model : {"scorecard", "neural"}
+    resume : bool
+        Whether to go on with a run of the neural model from its last round.
 
     Returns
     -------
@@ -89,7 +92,12 @@ def train_local(
                 node_id=0,
                 node_config={},
                 state=RecordDict(),
-                run_config={"federation": str(federation_path), "run": run, "model": model},
+                run_config={
+                    "federation": str(federation_path),
+                    "run": run,
+                    "model": model,
+                    "resume": resume,
+                },
             )
             TaskIdentity.run_id = TaskIdentity.task_id = 1
             TaskIdentity.node_id = 0

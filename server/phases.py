@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -23,6 +24,7 @@ from shared.protocols.align import align_coordinator
 from shared.protocols.products import deal
 from shared.protocols.score import assist
 from shared.sealed import SealedChannel
+from shared.shape import Shape
 from shared.transport import open_transport
 
 Replies = dict[str, dict[str, Any]]
@@ -31,6 +33,8 @@ Part = Callable[[SealedChannel, Run, Mapping[str, Any]], None]
 _KINDS = {
     "join": "query",
     "align": "query",
+    "bins": "train",
+    "cells": "train",
     "moments": "train",
     "score": "evaluate",
     "release": "query",
@@ -62,6 +66,13 @@ def run_phases(grid: Grid, coordinator: Coordinator) -> dict[str, Any]:
     joined = join(grid, coordinator)
     node_of = {name: reply["node"] for name, reply in joined.items()}
     digest = same(joined, "contract", "works on another contract")
+    banks = same(joined, "banks", "reads other banks off the contract")
+    if banks:
+        from server.together import run_together  # noqa: PLC0415 - it is made of what is here
+
+        columns = tuple(name for name in coordinator.federation.holders if name not in banks)
+        shape = Shape(tuple(banks), columns, coordinator.federation.builder)
+        return run_together(grid, coordinator, joined, shape, digest)
     run = Run(coordinator.run, 1, coordinator.federation, digest)
     outcome: dict[str, Any] = {"run": run.name, "contract": digest, "join": joined, "seconds": {}}
     job: dict[str, Any] = {}
@@ -119,7 +130,7 @@ def _phase(
     job: Mapping[str, Any],
 ) -> Replies:
     value = {"run": run.name, "attempt": run.attempt, **job}
-    messages = _messages(node_of, phase, value)
+    messages = messages_to(node_of, phase, value)
     return exchange(
         grid, coordinator, run, phase, messages, lambda channel: part(channel, run, job)
     )
@@ -157,9 +168,45 @@ def exchange(
     ConfideError
         The first party's error, under its name.
     """
+    got = gather(grid, coordinator, run, phase, messages, part)
+    raise_first(got.errors, got.failure, got.silent)
+    return got.replies
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What came of a phase.
+
+    Parameters
+    ----------
+    replies : dict
+        Results by party.
+    errors : list of dict
+        Of the parties that failed.
+    failure : ConfideError or None
+        Of the coordinator's own part.
+    silent : list of str
+        Parties that did not answer at all.
+    """
+
+    replies: Replies
+    errors: list[dict[str, Any]]
+    failure: ConfideError | None
+    silent: list[str]
+
+
+def gather(
+    grid: Grid,
+    coordinator: Coordinator,
+    run: Run,
+    phase: str,
+    messages: Iterable[Message],
+    part: Callable[[SealedChannel], None],
+) -> Gathered:
+    """Play a phase as `exchange` does, and return whatever came of it."""
     pending = set(grid.push_messages(messages))
     failure: ConfideError | None = None
-    transport = open_transport(run.scope(phase))
+    transport = open_transport(run.scope(phase)).among(run.parties)
     try:
         roster = coordinator.federation.roster
         channel = SealedChannel.open(transport, coordinator.identity, roster, run.session(phase))
@@ -167,14 +214,15 @@ def exchange(
     except ConfideError as error:
         failure = error
         transport.abort(f"{error.code}: {error}")
-    wait = _GRACE_S if failure else float(run.federation.protocol.deadline_s)
+    # Whoever waits for a peer is given up by nobody before it has given up the peer.
+    wait = _GRACE_S if failure else run.federation.protocol.deadline_s + _GRACE_S
     replies, errors = _collect(grid, pending, wait)
     answered = set(replies) | {error["party"] for error in errors}
-    _raise_first(errors, failure, sorted(set(run.federation.holders) - answered))
-    return replies
+    return Gathered(replies, errors, failure, sorted(set(run.parties) - answered))
 
 
-def _messages(node_of: Mapping[str, int], phase: str, value: Any) -> list[Message]:
+def messages_to(node_of: Mapping[str, int], phase: str, value: Any) -> list[Message]:
+    """Return one message that opens a phase to each node."""
     record = ConfigRecord({"value": pack_value(value)})
     kind = f"{_KINDS[phase]}.{phase}"
     return [
@@ -217,7 +265,7 @@ def _read(message: Message) -> dict[str, Any]:
     return dict(reply)
 
 
-def _raise_first(
+def raise_first(
     errors: list[dict[str, Any]], failure: ConfideError | None, silent: list[str]
 ) -> None:
     """Raise the cause: a party that stopped because another did is only an echo.
@@ -247,13 +295,32 @@ def join(grid: Grid, coordinator: Coordinator) -> Replies:
     """Ask every node who it is; all parties of the federation must be there."""
     nodes = list(grid.get_node_ids())
     value = {"run": coordinator.run, "attempt": 1}
-    messages = _messages({str(node): node for node in nodes}, "join", value)
+    messages = messages_to({str(node): node for node in nodes}, "join", value)
     wait = float(coordinator.federation.protocol.deadline_s)
     replies, errors = _collect(grid, set(grid.push_messages(messages)), wait)
-    _raise_first(errors, None, [])
+    raise_first(errors, None, [])
     missing = sorted(set(coordinator.federation.holders) - set(replies))
     if missing:
         raise PartyLost("is not there", party=missing[0], hint="start it, then train again")
+    return replies
+
+
+def ask(
+    grid: Grid, coordinator: Coordinator, messages: Iterable[Message], parties: Iterable[str]
+) -> Replies:
+    """Send a message to each of some parties; they answer without any exchange among them.
+
+    Raises
+    ------
+    PartyLost
+        If one does not answer, by name.
+    ConfideError
+        The first party's error, under its name.
+    """
+    wait = float(coordinator.federation.protocol.deadline_s)
+    replies, errors = _collect(grid, set(grid.push_messages(messages)), wait)
+    answered = set(replies) | {error["party"] for error in errors}
+    raise_first(errors, None, sorted(set(parties) - answered))
     return replies
 
 

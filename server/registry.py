@@ -20,12 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from server.release_book import Book, Entry
+from shared.challenger.verdict import Verdict
 from shared.config import Federation
 from shared.edge.files import atomic_folder, exclusive, write_atomic
-from shared.errors import EnvironmentFault, ReleaseRefused
+from shared.errors import DataError, EnvironmentFault, ReleaseRefused
 from shared.release import (
     MANIFEST_FILE,
+    NEURAL,
     SIGNATURES_FILE,
+    WEIGHTS_FILE,
+    Manifest,
     Release,
     read_release,
     refuse,
@@ -91,8 +95,8 @@ class Registry:
             home = self.folder / manifest.name
             shutil.rmtree(home, ignore_errors=True)  # of an intake that was interrupted
             with atomic_folder(home) as folder:
-                write_atomic(folder / MANIFEST_FILE, manifest.to_bytes())
-                write_atomic(folder / SIGNATURES_FILE, release.signatures_bytes())
+                for file, content in release.files().items():
+                    write_atomic(folder / file, content)
             try:
                 self._write(book.added(entry, f"run {manifest.run}"))
             except BaseException:
@@ -152,19 +156,44 @@ class Registry:
             refuse("signature", f"the folder {name} holds another manifest than was taken")
         return release
 
-    def promote(self, name: str, federation: Federation, now: str, reason: str) -> Entry:
+    def promote(
+        self,
+        name: str,
+        federation: Federation,
+        now: str,
+        reason: str,
+        verdict: Verdict | None = None,
+    ) -> Entry:
         """Let a release serve; the champion before it becomes a former one.
+
+        One of another kind than the champion needs a comparison with it on the same customers: its
+        own, which the parties signed, or one that is handed in. A comparison that is handed in is
+        looked at in any case.
+
+        Parameters
+        ----------
+        name : str
+        federation : Federation
+        now : str
+            Instant.
+        reason : str
+        verdict : Verdict, optional
 
         Raises
         ------
         NotFound, ReleaseRefused
-            See `verified`.
+            See `verified`; with check `comparison`, if there is none that holds, or the challenger
+            ranks worse than the champion beyond chance.
         UsageError
             If it is retired, or serves already.
         """
         with self._changing() as book:
+            book.promoted(name, now, reason)  # what cannot be done is said first
+            manifest = self.verified(name, federation, now).manifest
+            if verdict is not None or book.kind_changes(name):
+                verdict = verdict or signed_verdict(manifest)
+                reason = f"{reason}; {_compared(book, name, verdict)}"
             changed = book.promoted(name, now, reason)
-            self.verified(name, federation, now)
             self._write(changed)
         return changed.entry(name)
 
@@ -210,15 +239,50 @@ class Registry:
 
     def _read(self, name: str) -> Release:
         try:
-            manifest, signatures = (
-                (self.folder / name / file).read_bytes()
-                for file in (MANIFEST_FILE, SIGNATURES_FILE)
+            manifest, signatures, *rest = (
+                (self.folder / name / file).read_bytes() for file in _files_of(name)
             )
         except OSError as error:
             why = f"the files of {name} cannot be read: {error.strerror}"
             raise ReleaseRefused(why, check="form", hint="take the release again") from error
-        return read_release(manifest, signatures)
+        return read_release(manifest, signatures, *rest)
 
     def _write(self, book: Book) -> None:
         text = json.dumps(book.to_mapping(), indent=2)
         write_atomic(self.folder / _FILE, f"{text}\n".encode())
+
+
+def _files_of(name: str) -> tuple[str, ...]:
+    both = (MANIFEST_FILE, SIGNATURES_FILE)
+    return (*both, WEIGHTS_FILE) if name.startswith(f"{NEURAL}-") else both
+
+
+def signed_verdict(manifest: Manifest) -> Verdict | None:
+    """Return the comparison that the parties signed with a release, if there is one.
+
+    Raises
+    ------
+    ReleaseRefused
+        With check `comparison`, if it is malformed.
+    """
+    told = manifest.evaluation.get("against")
+    if told is None:
+        return None
+    try:
+        return Verdict.from_mapping(told, "evaluation.against")
+    except DataError as error:
+        refuse("comparison", str(error))
+
+
+def _compared(book: Book, name: str, verdict: Verdict | None) -> str:
+    """Return what a comparison says, if it lets a release serve."""
+    champion = book.champion
+    if champion is None:
+        refuse("comparison", "no release serves that it could be compared with")
+    if verdict is None:
+        hint = "`confide model compare` makes a comparison"
+        refuse("comparison", f"it was not compared with {champion.name}, which serves", hint=hint)
+    problem = verdict.problem(champion.digest, book.entry(name).digest)
+    if problem:
+        refuse("comparison", problem, hint="`confide model compare` makes another one")
+    return verdict.told()

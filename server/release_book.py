@@ -80,6 +80,16 @@ class Book:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     log: tuple[Change, ...] = ()
 
+    def kind_changes(self, name: str) -> bool:
+        """Return whether a release is of another kind than the champion that it would replace.
+
+        Raises
+        ------
+        NotFound
+        """
+        kind = self.entry(name).name.rpartition("-")[0]
+        return self.champion is not None and self.champion.name.rpartition("-")[0] != kind
+
     @property
     def champion(self) -> Entry | None:
         """The release that serves."""

@@ -12,13 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.config import Federation
+from shared.contract import EVERY
 from shared.errors import ConfideError, ConfigError, DataError
-from shared.phases import PHASES
+from shared.phases import PHASES, TOGETHER
 
 _OUT = Console(highlight=False, soft_wrap=True)
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 _WORDS = {
     "align": "aligning customers",
+    "bins": "adding counts, agreeing on bins",
+    "cells": "adding counts, agreeing on pairs",
     "moments": "exchanging moments once, fitting",
     "score": "scoring, calibrating, evaluating",
     "release": "checking and signing the release",
@@ -38,16 +41,21 @@ class Progress:
         self._federation = federation
         self._run = run
         self._started = time.perf_counter()
+        self._there = False
 
     def __call__(self, event: str, details: dict[str, Any]) -> None:
         """Tell of one event."""
         if event == "phase":
-            if details["name"] == "align":
+            if not self._there:
+                self._there = True
                 parties = ", ".join(self._federation.holders)
                 startup = time.perf_counter() - self._started
                 _ERR.print(f"run {self._run}: {parties} are there after {startup:.1f} s")
             if _ERR.is_terminal:
                 _ERR.print(f"  {_WORDS[details['name']]} ...", end="\r")
+        elif event == "lost":
+            left = ", ".join(details["left"])
+            _ERR.print(f"  {details['party']} was lost in phase {details['name']}; left: {left}")
         elif event == "done":
             _ERR.print(f"  {_line(details)}")
 
@@ -57,7 +65,7 @@ def _line(details: dict[str, Any]) -> str:
     sent = sum(reply["bytes_sent"] for reply in replies.values())
     first = next(iter(replies.values()))
     told = ""
-    if details["name"] == "align":
+    if "n_train" in first:
         told = f"{first['n_train']:,} + {first['n_test']:,} customers in common"
     for reply in replies.values():
         if "points_kept" in reply:
@@ -91,17 +99,20 @@ def summary(outcome: dict[str, Any], federation: Federation, folder: Path) -> di
     home = folder.absolute() / federation.home(builder)
     card = home / "runs" / outcome["run"] / "card.json"
     fitted, scored = outcome["moments"][builder], outcome["score"][builder]
-    costs = {phase: outcome[phase] for phase in PHASES}
+    costs = {phase: outcome[phase] for phase in TOGETHER if phase in outcome}
     holders = federation.holders
-    metrics = {key: value for key, value in scored.items() if key not in _COST | {"alone"}}
+    apart = _COST | {"alone", "customers"}
+    metrics = {key: value for key, value in scored.items() if key not in apart}
     return {
         "run": outcome["run"],
         "builder": builder,
         "contract": outcome["contract"],
-        "customers": {
+        "customers": scored.get("customers")
+        or {
             "train": outcome["align"][builder]["n_train"],
             "test": outcome["align"][builder]["n_test"],
         },
+        "lost": outcome.get("lost", {}),
         "card": {
             "digest": fitted["card"],
             "path": str(card) if card.is_file() else "",
@@ -115,11 +126,16 @@ def summary(outcome: dict[str, Any], federation: Federation, folder: Path) -> di
         "release": _release(outcome["release"][builder]),
         "seconds": {**outcome["seconds"], "fit": fitted["fit_seconds"]},
         "bytes": {
-            phase: {holder: replies[holder]["bytes_sent"] for holder in holders}
+            phase: {
+                holder: replies[holder]["bytes_sent"] if holder in replies else 0
+                for holder in holders
+            }
             for phase, replies in costs.items()
         },
         "peak_rss_mb": {
-            holder: max(replies[holder]["peak_rss_mb"] for replies in costs.values())
+            holder: max(
+                (one[holder]["peak_rss_mb"] for one in costs.values() if holder in one), default=0
+            )
             for holder in holders
         },
     }
@@ -151,6 +167,10 @@ def table(result: dict[str, Any]) -> None:
         share = worth[holder]["shapley"] / result["card"]["explained"] if holder in worth else 0.0
         peak = result["peak_rss_mb"][holder]
         grid.add_row(holder, *_scores(alone), f"{share:.0%}", f"{sent:.1f}", f"{peak:.0f}")
+    for unit in sorted(set(worth) - set(result["alone"])):
+        share = worth[unit]["shapley"] / result["card"]["explained"]
+        name = "all banks" if unit == EVERY else unit
+        grid.add_row(name, "", "", "", "", f"{share:.0%}", "", "")
     grid.add_section()
     sent = sum(sum(phase.values()) for phase in result["bytes"].values()) / 1e6
     grid.add_row("all together", *_scores(result["test"]), "100%", f"{sent:.1f}", "", style="bold")
@@ -162,8 +182,8 @@ def table(result: dict[str, Any]) -> None:
         f"{result['card']['points_kept']} points kept of {result['card']['columns']}; "
         f"calibration error {result['test']['calibration_error']:.3f}"
     )
-    phases = ("align", "moments", "fit", "score", "release")
-    spent = "  ".join(f"{phase} {seconds[phase]:.1f} s" for phase in phases)
+    phases = ("align", "bins", "cells", "moments", "fit", "score", "release")
+    spent = "  ".join(f"{phase} {seconds[phase]:.1f} s" for phase in phases if phase in seconds)
     _OUT.print(f"{spent} (fit is part of moments)")
     _OUT.print(f"card: {result['card']['path'] or 'kept by ' + result['builder']}")
     release = result["release"]

@@ -18,6 +18,8 @@ from typing import Protocol
 from shared.errors import BadPeer, PartyLost
 
 ABORT = "abort"
+NO_ANSWER = "no answer"
+"""How a loss is told that is no echo of another."""
 _MAX_NAME = 255
 
 
@@ -156,6 +158,7 @@ class QueueChannel:
         self._carry = carry
         self._deadline = deadline
         self._scope = scope
+        self._left_out: frozenset[str] = frozenset()
         self._waiting: defaultdict[tuple[str, str], deque[bytes]] = defaultdict(deque)
 
     def scoped(self, scope: str) -> QueueChannel:
@@ -170,6 +173,13 @@ class QueueChannel:
         )
         other._waiting = self._waiting
         return other
+
+    def among(self, peers: Iterable[str]) -> QueueChannel:
+        """Return this channel to fewer peers: what the others send from now on is dropped."""
+        kept = set(peers) & set(self.peers)
+        self._left_out |= set(self.peers) - kept
+        self.peers = tuple(sorted(kept))
+        return self
 
     def send(self, to: str, tag: str, payload: bytes) -> None:
         """Send bytes to one peer; returns at once."""
@@ -199,7 +209,9 @@ class QueueChannel:
         try:
             frame = self._inbox.get(timeout=self._deadline)
         except queue.Empty:
-            raise PartyLost(f"no answer within {self._deadline:g} s", party=awaited) from None
+            raise PartyLost(f"{NO_ANSWER} within {self._deadline:g} s", party=awaited) from None
+        if frame.sender in self._left_out:
+            return
         if frame.recipient != self.me or frame.sender not in self.peers:
             raise BadPeer(f"a frame from {frame.sender!r} to {frame.recipient!r} came to {self.me}")
         if frame.tag in {ABORT, self._scope + ABORT}:

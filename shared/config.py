@@ -82,11 +82,40 @@ class Card:
 class Neural:
     """How the neural model is trained; holders of the same features only."""
 
-    rounds: int = setting(10, "Rounds of federated averaging", low=1, high=1000)
+    strategy: str = setting(
+        "fedavg",
+        "How rounds are put together",
+        choices=("fedavg", "fedprox", "fedadam"),
+    )
+    rounds: int = setting(12, "Rounds of federated averaging", low=1, high=1000)
     local_epochs: int = setting(2, "Passes over its customers a party makes in a round", low=1)
-    batch: int = setting(128, "Customers in one step", low=1)
-    hidden: int = setting(32, "Units of the hidden layer", low=1, high=1024)
-    learning_rate: float = setting(0.05, "Length of a step", low=1e-6, high=10.0)
+    batch: int = setting(256, "Customers in one step", low=1)
+    hidden: int = setting(32, "Units of every hidden layer", low=2, high=1024)
+    blocks: int = setting(1, "Residual blocks", low=0, high=16)
+    pieces: int = setting(24, "Most pieces of the encoding of one feature", low=1, high=256)
+    learning_rate: float = setting(0.002, "Length of a step", low=1e-6, high=10.0)
+    decay: float = setting(0.01, "Decay of weights", low=0.0, high=10.0)
+    pull: float = setting(
+        0.01, "fedprox: strength of the pull back to a round's start", low=0.0, high=100.0
+    )
+    server_rate: float = setting(
+        0.005, "fedadam: length of the coordinator's step", low=1e-6, high=10.0
+    )
+    clip: float = setting(
+        20.0, "Largest length (L2) of a party's update; longer ones are cut", low=1e-3, high=1000.0
+    )
+    holdout: float = setting(
+        0.1,
+        "Share of a party's customers that it checks with and never trains on",
+        low=0.0,
+        high=0.5,
+    )
+    harm: float = setting(
+        0.05, "A round that raises the builder's loss by more than this share is undone", low=0.0
+    )
+    min_parties: int = setting(
+        0, "Fewest parties that a round may go on with, 3 or more; 0: every party", low=0
+    )
     seed: int = setting(1, "Of the first weights and of the order of customers", low=0)
 
 

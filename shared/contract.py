@@ -25,7 +25,8 @@ DType: TypeAlias = Literal["integer", "number", "category"]
 Direction: TypeAlias = Literal["", "up", "down"]
 Scalar: TypeAlias = float | str
 
-#: Owner of a feature that every party holds (several banks: same features, different people).
+#: Owner of what all parties hold that own nothing by name (several banks: same features, other
+#: people).
 EVERY = "*"
 
 __all__ = ["EVERY", "Columns", "Contract", "Feature", "check_columns", "normalise_id"]
@@ -43,7 +44,7 @@ class Feature:
     name : str
         Name of the column in the party's file.
     owner : str
-        Party that holds it, or `EVERY`.
+        Party that holds it, or `EVERY`: every party that the contract does not name.
     dtype : {"integer", "number", "category"}
         Kind of value.
     unit : str
@@ -124,13 +125,18 @@ class Contract:
         owners = (self.label_owner, *(feature.owner for feature in self.features))
         return tuple(dict.fromkeys(owner for owner in owners if owner != EVERY))
 
+    def unit(self, party: str) -> str:
+        """Return whose columns a party holds: its own, or those of all parties without own ones."""
+        return party if party in self.parties else EVERY
+
     def of(self, owner: str) -> tuple[Feature, ...]:
         """Return the features that `owner` holds, in contract order."""
-        return tuple(feature for feature in self.features if feature.owner in {owner, EVERY})
+        unit = self.unit(owner)
+        return tuple(feature for feature in self.features if feature.owner == unit)
 
     def holds_label(self, owner: str) -> bool:
         """Return whether `owner` holds the label."""
-        return self.label_owner in {owner, EVERY}
+        return self.label_owner == self.unit(owner)
 
     def feature(self, name: str) -> Feature:
         """Return the feature called `name`.

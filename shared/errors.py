@@ -239,8 +239,9 @@ class ReleaseRefused(Refused):
     message, hint, party : str
         See `ConfideError`.
     check : str
-        Which check failed: `form`, `federation`, `contract`, `signature`, `quorum`, `counter`,
-        `expiry` or `clock`; at a party that is asked to sign also `ledger` or `card`.
+        Which check failed: `form`, `federation`, `contract`, `signature`, `quorum`, `weights`,
+        `counter`, `expiry` or `clock`; at a party that is asked to sign also `ledger`, `card` or
+        `network`; where one is promoted also `comparison`.
     """
 
     code = "release-refused"

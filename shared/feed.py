@@ -267,7 +267,7 @@ def open_feed(
     try:
         tails, ends = check_lines(body, header.customers)
         if release is not None:
-            check_tails(tails, release.card, header.party)
+            check_tails(tails, release.model, header.party)
     except ValueError as error:
         refuse("form", str(error), party=header.party)
     return Feed(header, FeedRows(body, ends))

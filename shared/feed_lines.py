@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.challenger.network import Network
 from shared.scorecard.card import Card
 from shared.scorecard.reasons import MOST_REASONS
 
@@ -190,20 +191,18 @@ def _reasons_fit(text: bytes) -> bool:
     return different and costs == sorted(costs) and all(-cost <= MAX_POINTS for cost, _ in costs)
 
 
-def check_tails(tails: set[bytes], card: Card, party: str) -> None:
-    """Check points and reasons of `check_lines` against a party's own lines of the card.
+def check_tails(tails: set[bytes], model: Card | Network, party: str) -> None:
+    """Check points and reasons of `check_lines` against a party's own part of the model.
 
     Raises
     ------
     ValueError
         Says what is wrong.
     """
-    lines = card.of(party)
-    low, high = sum(min(line.points) for line in lines), sum(max(line.points) for line in lines)
-    codes = {line.reason for line in lines}
+    (low, high), codes = model.span(party), model.codes(party)
     for tail in tails:
         points, reasons = json.loads(b"[" + tail)
         if not low <= points <= high:
-            raise ValueError("points are out of the bounds of its part of the card")
+            raise ValueError("points are out of the bounds of its part of the model")
         if not {code for code, _ in reasons} <= codes:
-            raise ValueError("a reason is none of its part of the card")
+            raise ValueError("a reason is none of its part of the model")

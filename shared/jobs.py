@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from shared.config import Federation
 from shared.errors import Refused
 from shared.protocols.align import AlignJob
+from shared.protocols.blocks import MAX_ROWS, BlocksJob
 from shared.protocols.products import ProductJob
 from shared.protocols.score import ScoreJob
+from shared.protocols.sum_job import SumJob
 from shared.sealed import Session
+from shared.shape import Shape
 
 COORDINATOR = "coordinator"
 
@@ -46,12 +50,20 @@ class Run:
         Rises with every restart of a phase.
     federation : Federation
     contract_digest : str
+    cohort : tuple of str
+        Who is left, sorted; empty for all parties of the federation.
     """
 
     name: str
     attempt: int
     federation: Federation
     contract_digest: str
+    cohort: tuple[str, ...] = ()
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """Who takes part, in the order of every protocol."""
+        return self.cohort or self.federation.holders
 
     def session(self, phase: str) -> Session:
         """Return what the envelopes of a phase are bound to."""
@@ -106,6 +118,45 @@ class Run:
             with_builder_only=only,
         )
 
+    def counts(self, shape: Shape, label: str, length: int) -> SumJob:
+        """Return a sum of the banks' counts of customers, opened by the builder.
+
+        Parameters
+        ----------
+        shape : Shape
+        label : str
+            What is counted.
+        length : int
+        """
+        return SumJob(
+            run=self.name,
+            label=label,
+            attempt=self.attempt,
+            cohort=shape.banks,
+            opener=shape.builder,
+            coordinator=COORDINATOR,
+            kind="counts",
+            model="",
+            bits=32,
+            length=length,
+            scale=0,
+            bound=MAX_ROWS,
+        )
+
+    def blocks(self, shape: Shape, common: Mapping[str, int]) -> BlocksJob:
+        """Return the table that several banks, and holders of columns, add up.
+
+        Parameters
+        ----------
+        shape : Shape
+        common : mapping of str to int
+            Customers to learn from that each bank has in common with all holders of columns; empty
+            without these.
+        """
+        cap = self.federation.protocol.sample_cap
+        rows = {bank: min(common[bank], cap) for bank in shape.banks} if shape.columns else {}
+        return BlocksJob(self.name, "moments", self.attempt, shape, COORDINATOR, rows)
+
     def score(self, n_rows: int, card: str) -> ScoreJob:
         """Return the opening of scores over all common customers."""
         rules = self.federation.protocol
@@ -120,3 +171,18 @@ class Run:
             openings=rules.score_openings,
             two_party_scores=cast("Literal['refuse', 'accept']", rules.two_party_scores),
         )
+
+
+def align_job(run: Run, shape: Shape, bank: str) -> AlignJob:
+    """Return the alignment of one bank with all holders of columns."""
+    parties = shape.around(bank)
+    # Ids of another bank, or of another attempt, are other points.
+    name = f"{run.name}/{bank}/{run.attempt}"
+    return replace(run.align(), run=name, parties=parties, builder=bank)
+
+
+def score_job(run: Run, shape: Shape, bank: str, n_rows: int, card: str) -> ScoreJob:
+    """Return the opening, at a bank, of scores of the customers it shares with others."""
+    label = f"scores/{bank}"
+    holders = shape.around(bank)
+    return replace(run.score(n_rows, card), holders=holders, builder=bank, label=label)

@@ -13,9 +13,40 @@ from typing import Any
 
 import rfc8785
 
-from shared.errors import BadPeer
+from shared.errors import BadPeer, UsageError
 
 GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The noise on what was opened: all that its epsilon follows from.
+
+    Parameters
+    ----------
+    mechanism : str
+        `gaussian`, the only one.
+    multiplier : float
+        Standard deviation over L2 sensitivity, of the noise that colluders cannot subtract.
+    squared_sensitivity : int
+        In units of the sum.
+    rate : float
+        Probability by which a customer took part in a step.
+    steps : int
+        Steps that this line stands for.
+    delta : float
+    colluders, parties : int
+        How many of how many may pool what they know without epsilon getting worse.
+    """
+
+    mechanism: str
+    multiplier: float
+    squared_sensitivity: int
+    rate: float
+    steps: int
+    delta: float
+    colluders: int
+    parties: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +72,15 @@ class Entry:
     binding : str
         Digest of what exactly was opened (an alignment, a job and its input), hex.
     epsilon : float or None
-        Differential privacy spent, None where no noise was added.
+        Differential privacy spent on this line alone, None where no noise was added.
+    noise : Noise or None
+        What epsilon follows from; there if and only if epsilon is.
+
+    Raises
+    ------
+    UsageError
+        If only one of epsilon and noise is given: a number that nobody can check, or noise that
+        nobody counted.
     """
 
     time: str
@@ -54,6 +93,18 @@ class Entry:
     values: int
     binding: str
     epsilon: float | None = None
+    noise: Noise | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epsilon is None) != (self.noise is None):
+            raise UsageError(f"ledger, {self.what}: epsilon and noise belong together")
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the JSON form; a line without noise is as it was before there was any."""
+        value = asdict(self)
+        if self.noise is None:
+            del value["noise"]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +118,13 @@ class Line:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return asdict(self)
+        value = asdict(self)
+        value["entry"] = self.entry.to_mapping()
+        return value
 
 
 def _digest(sequence: int, previous: str, entry: Entry) -> str:
-    value: Any = {"sequence": sequence, "previous": previous, "entry": asdict(entry)}
+    value: Any = {"sequence": sequence, "previous": previous, "entry": entry.to_mapping()}
     return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
 
 
@@ -91,10 +144,15 @@ def line_from_mapping(value: Any) -> Line:
         If it is malformed.
     """
     try:
-        entry = Entry(**value["entry"])
+        entry = _entry(value["entry"])
         return Line(int(value["sequence"]), str(value["previous"]), entry, str(value["digest"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         raise BadPeer("a ledger line is malformed") from error
+
+
+def _entry(value: Any) -> Entry:
+    noise = value.get("noise")
+    return Entry(**{**value, "noise": None if noise is None else Noise(**noise)})
 
 
 def verify(lines: Iterable[Line]) -> Line | None:

@@ -14,14 +14,19 @@ from typing import Any, Never
 
 import rfc8785
 
-from shared.errors import ConfideError, ReleaseRefused
+from shared.challenger.network import Network
+from shared.contract import EVERY
+from shared.errors import ConfideError, ReleaseRefused, UsageError
 from shared.instants import seconds_of
 from shared.scorecard.card import Card
 
 SCHEMA = 1
-KIND = "scorecard"
+SCORECARD, NEURAL = "scorecard", "neural"
+KINDS = (SCORECARD, NEURAL)
 MAX_COUNTER = 1_000_000_000
 
+# Where the model stands in the JSON form.
+_MODEL = {SCORECARD: "card", NEURAL: "network"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,9 +43,11 @@ class Signatory:
     ledger_lines : int
         Lines up to there.
     worth : float
-        Its fair share of what the card explains (`shared.scorecard.worth.Worth.shapley`).
+        Its fair share of what the card explains (`shared.scorecard.worth.Worth.shapley`); 0 of a
+        network, whose parties hold the same features.
     baseline_points : int
-        Mean points of its lines: stands in for it where it is missing or stale.
+        Mean points of its lines: stands in for it where it is missing or stale. Of a network, the
+        points of the mean input.
     """
 
     fingerprint: str
@@ -57,9 +64,9 @@ class Manifest:
     Parameters
     ----------
     name : str
-        `release_name` of the counter.
+        `release_name` of the counter and the kind.
     counter : int
-        Rises with every release of the federation.
+        Rises with every release of the federation, of either kind.
     created, expires : str
         Instants: ``2026-03-01T12:00:00Z``.
     parent : str
@@ -73,9 +80,12 @@ class Manifest:
     run : str
         The run that made it.
     parties : mapping of str to Signatory
-    card : Card
+    model : Card or Network
+        The scorecard, or the network without its weights.
     evaluation : mapping
-        Metrics with intervals on customers that the card has not seen.
+        Metrics with intervals on customers that the model has not seen; under ``against`` the
+        paired comparison with the champion of the day (`shared.challenger.verdict`).
+    kind : {'scorecard', 'neural'}
     """
 
     name: str
@@ -88,17 +98,32 @@ class Manifest:
     contract: str
     run: str
     parties: Mapping[str, Signatory]
-    card: Card
+    model: Card | Network
     evaluation: Mapping[str, Any]
     schema: int = SCHEMA
-    kind: str = KIND
+    kind: str = SCORECARD
+
+    @property
+    def card(self) -> Card:
+        """The scorecard.
+
+        Raises
+        ------
+        UsageError
+            If the release is of a network.
+        """
+        if isinstance(self.model, Card):
+            return self.model
+        raise UsageError(f"{self.name} is a network: it has no card", hint="name a scorecard")
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the JSON form."""
+        """Return the JSON form; the model stands under ``card`` or ``network``."""
+        told = {item.name: getattr(self, item.name) for item in fields(self)}
+        del told["model"]
         return {
-            **{item.name: getattr(self, item.name) for item in fields(self)},
+            **told,
             "parties": {name: asdict(party) for name, party in self.parties.items()},
-            "card": self.card.to_mapping(),
+            _MODEL[self.kind]: self.model.to_mapping(),
             "evaluation": dict(self.evaluation),
         }
 
@@ -135,9 +160,9 @@ class Manifest:
         return manifest
 
 
-def release_name(counter: int) -> str:
-    """Return the name of a release: ``scorecard-0001``."""
-    return f"{KIND}-{counter:04d}"
+def release_name(counter: int, kind: str = SCORECARD) -> str:
+    """Return the name of a release: ``scorecard-0001``, ``neural-0002``."""
+    return f"{kind}-{counter:04d}"
 
 
 def refuse(check: str, why: str, *, hint: str = "", party: str = "") -> Never:
@@ -158,9 +183,15 @@ def _manifest(value: Mapping[str, Any]) -> Manifest:
         counter=_whole("counter", value["counter"]),
         schema=_whole("schema", value["schema"]),
         parties={name: _signatory(item) for name, item in value["parties"].items()},
-        card=Card.from_mapping(value["card"], "card"),
+        model=_model(value),
         evaluation=dict(value["evaluation"]),
     )
+
+
+def _model(value: Mapping[str, Any]) -> Card | Network:
+    if value["kind"] == NEURAL:
+        return Network.from_mapping(value["network"], "network")
+    return Card.from_mapping(value["card"], "card")
 
 
 def _signatory(value: Mapping[str, Any]) -> Signatory:
@@ -178,9 +209,11 @@ def form_problem(manifest: Manifest) -> str:
     hexes = [manifest.agreement, manifest.contract, *([manifest.parent] if manifest.parent else [])]
     for party in manifest.parties.values():
         hexes += [party.fingerprint, party.ledger_head]
-    if (manifest.schema, manifest.kind) != (SCHEMA, KIND):
-        return f"must be a {KIND} of schema {SCHEMA}"
-    if not 1 <= manifest.counter <= MAX_COUNTER or manifest.name != release_name(manifest.counter):
+    model = {SCORECARD: Card, NEURAL: Network}.get(manifest.kind)
+    if manifest.schema != SCHEMA or model is None or not isinstance(manifest.model, model):
+        return f"must be a {' or a '.join(KINDS)} model of schema {SCHEMA}"
+    named = release_name(manifest.counter, manifest.kind)
+    if not 1 <= manifest.counter <= MAX_COUNTER or manifest.name != named:
         return "its name must be that of its counter, from 1 on"
     if not all(_DIGEST.fullmatch(text) for text in hexes):
         return "a digest must be 64 hex digits"
@@ -190,20 +223,21 @@ def form_problem(manifest: Manifest) -> str:
         seconds_of(manifest.created), seconds_of(manifest.expires)
     except ValueError as error:
         return str(error)
-    return _card_problem(manifest)
+    return _model_problem(manifest)
 
 
-def _card_problem(manifest: Manifest) -> str:
-    card = manifest.card
-    if card.contract != manifest.contract:
-        return "its card is of another contract"
-    if card.calibration is None:
-        return "its card has no calibration"
-    if not {line.owner for line in card.lines} <= set(manifest.parties):
+def _model_problem(manifest: Manifest) -> str:
+    model, what = manifest.model, _MODEL[manifest.kind]
+    if model.contract != manifest.contract:
+        return f"its {what} is of another contract"
+    if model.calibration is None:
+        return f"its {what} has no calibration"
+    owners = {line.owner for line in model.lines} if isinstance(model, Card) else set()
+    if not owners <= {*manifest.parties, EVERY}:
         return "a line of its card has an owner who is no party"
     for name, party in manifest.parties.items():
-        if party.baseline_points != card.baseline_points(name):
-            return f"the baseline of {name} is not the mean of its lines"
+        if party.baseline_points != model.baseline_points(name):
+            return f"the baseline of {name} is not the mean of its {what}"
     return ""
 
 

@@ -1,5 +1,6 @@
 """A signed release: the manifest with the parties' signatures, and every check before it is used.
 
+A release of a network has its weights beside it: a file whose SHA-256 stands in the manifest.
 Each party signs the bytes of the manifest with its Ed25519 key for the purpose ``release``. Whoever
 uses a release pins the rules in its own federation file: a release cannot say how many signatures
 it needs, or how long it counts.
@@ -7,6 +8,7 @@ it needs, or how long it counts.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,26 +16,33 @@ from typing import Any
 
 import rfc8785
 
+from shared.challenger.network import WEIGHTS_FILE, Network, weights_problem
 from shared.config import Federation
 from shared.errors import BadPeer
 from shared.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity
 from shared.instants import DAY, later, seconds_of
 from shared.manifest import (
-    KIND,
+    KINDS,
     MAX_COUNTER,
+    NEURAL,
+    SCORECARD,
     Manifest,
     Signatory,
     form_problem,
     refuse,
     release_name,
 )
+from shared.scorecard.card import Card
 
 __all__ = [
-    "KIND",
+    "KINDS",
     "MANIFEST_FILE",
     "MAX_BYTES",
     "MAX_COUNTER",
+    "NEURAL",
+    "SCORECARD",
     "SIGNATURES_FILE",
+    "WEIGHTS_FILE",
     "Manifest",
     "Release",
     "Signatory",
@@ -75,14 +84,25 @@ class Release:
     manifest : Manifest
     signatures : mapping of str to Signature
         By party.
+    weights : bytes
+        The file of weights of a network; empty of a scorecard.
     """
 
     manifest: Manifest
     signatures: Mapping[str, Signature]
+    weights: bytes = b""
+
+    def files(self) -> dict[str, bytes]:
+        """Return what a release is on disk: contents by name."""
+        found = {
+            MANIFEST_FILE: self.manifest.to_bytes(),
+            SIGNATURES_FILE: self.signatures_bytes(),
+        }
+        return found | ({WEIGHTS_FILE: self.weights} if self.manifest.kind == NEURAL else {})
 
     def signatures_bytes(self) -> bytes:
         """Return the content of `signatures.json`: canonical JSON."""
-        return rfc8785.dumps(pack_release(self)["signatures"])
+        return rfc8785.dumps(_packed_signatures(self))
 
 
 def sign_manifest(identity: Identity, raw: bytes) -> Signature:
@@ -91,11 +111,14 @@ def sign_manifest(identity: Identity, raw: bytes) -> Signature:
 
 
 def pack_release(release: Release) -> dict[str, Any]:
-    """Return the JSON form: ``{"manifest": ..., "signatures": ...}``."""
-    return {
+    """Return the JSON form: manifest, signatures, and a network's weights in base64."""
+    packed: dict[str, Any] = {
         "manifest": release.manifest.to_mapping(),
-        "signatures": {name: asdict(item) for name, item in release.signatures.items()},
+        "signatures": _packed_signatures(release),
     }
+    if release.manifest.kind == NEURAL:
+        packed["weights"] = base64.b64encode(release.weights).decode()
+    return packed
 
 
 def unpack_release(value: Any) -> Release:
@@ -106,14 +129,17 @@ def unpack_release(value: Any) -> Release:
     ReleaseRefused
         With check `form`, if it is malformed. Nothing else is checked: see `verify_release`.
     """
-    if not isinstance(value, dict) or value.keys() != {"manifest", "signatures"}:
+    if not isinstance(value, dict) or not {"manifest", "signatures"} <= value.keys():
         refuse("form", "it must have a manifest and signatures")
     manifest = Manifest.from_mapping(value["manifest"])
-    return Release(manifest, _signatures(value["signatures"]))
+    if value.keys() - {"manifest", "signatures"} != _beside(manifest):
+        refuse("form", "it must have weights if it is of a network, and nothing else")
+    weights = _unpacked_weights(value["weights"]) if _beside(manifest) else b""
+    return Release(manifest, _signatures(value["signatures"]), weights)
 
 
-def read_release(manifest: bytes, signatures: bytes) -> Release:
-    """Read the contents of `manifest.json` and `signatures.json`.
+def read_release(manifest: bytes, signatures: bytes, weights: bytes = b"") -> Release:
+    """Read the contents of `manifest.json`, `signatures.json` and `weights.safetensors`.
 
     Raises
     ------
@@ -121,7 +147,8 @@ def read_release(manifest: bytes, signatures: bytes) -> Release:
         With check `form`, if they are malformed or not canonical: one byte more is one too many.
     """
     values = [_parsed(raw) for raw in (manifest, signatures)]
-    release = unpack_release({"manifest": values[0], "signatures": values[1]})
+    head = Manifest.from_mapping(values[0])
+    release = Release(head, _signatures(values[1]), weights)
     if release.manifest.to_bytes() != manifest or release.signatures_bytes() != signatures:
         refuse("form", "its files are not in canonical form (RFC 8785)")
     return release
@@ -153,7 +180,7 @@ def verify_release(
     ------
     ReleaseRefused
         By the name of the first check that fails: `form`, `federation`, `contract`, `signature`,
-        `quorum`, `counter`, `clock`, `expiry`.
+        `quorum`, `weights`, `counter`, `clock`, `expiry`.
     """
     manifest = release.manifest
     problem = form_problem(manifest)
@@ -161,8 +188,9 @@ def verify_release(
         refuse("form", problem)
     check_federation(manifest, federation, contract)
     _check_signatures(release, federation)
+    check_weights(release)
     if manifest.counter <= newest:
-        refuse("counter", f"{manifest.name} is not newer than {release_name(newest)}")
+        refuse("counter", f"{manifest.name} is not newer than release {newest}")
     check_dates(manifest, federation, now)
 
 
@@ -176,13 +204,33 @@ def check_federation(manifest: Manifest, federation: Federation, contract: str |
     """
     if manifest.federation != federation.name:
         refuse("federation", f"it is of federation {manifest.federation!r}")
-    if set(manifest.parties) != set(federation.parties):
+    missing = set(federation.parties) - set(manifest.parties)
+    # Of several banks with the same lines some may have dropped out; the quorum says how many.
+    left_out = missing if isinstance(manifest.model, Card) and manifest.model.common else set()
+    if set(manifest.parties) | left_out != set(federation.parties):
         refuse("federation", f"it is of the parties {', '.join(sorted(manifest.parties))}")
     for name, party in manifest.parties.items():
         if party.fingerprint != federation.parties[name].fingerprint:
             refuse("federation", f"the key of {name} is not the one pinned in the federation")
     if contract is not None and manifest.contract != contract:
         refuse("contract", "it was trained on another data contract")
+
+
+def check_weights(release: Release) -> None:
+    """Check that the weights beside a manifest are those that were signed, and only of a network.
+
+    Raises
+    ------
+    ReleaseRefused
+        With check `weights`.
+    """
+    model = release.manifest.model
+    if isinstance(model, Network):
+        problem = weights_problem(model, release.weights)
+    else:
+        problem = "there are weights beside a scorecard" if release.weights else ""
+    if problem:
+        refuse("weights", problem)
 
 
 def check_agreement(manifest: Manifest, federation: Federation) -> None:
@@ -250,6 +298,22 @@ def _check_signatures(release: Release, federation: Federation) -> None:
         missing = ", ".join(sorted(set(federation.parties) - set(release.signatures)))
         why = f"{len(release.signatures)} parties signed it, {federation.quorum} must"
         refuse("quorum", f"{why}; without {missing}")
+
+
+def _packed_signatures(release: Release) -> dict[str, Any]:
+    return {name: asdict(item) for name, item in release.signatures.items()}
+
+
+def _beside(manifest: Manifest) -> set[str]:
+    """Return what stands beside manifest and signatures in the JSON form."""
+    return {"weights"} if manifest.kind == NEURAL else set()
+
+
+def _unpacked_weights(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text.encode(), validate=True)
+    except (ValueError, AttributeError):
+        refuse("form", "its weights are not in base64")
 
 
 def _parsed(raw: bytes) -> Any:

@@ -77,7 +77,7 @@ def manifest(agreed=None, **changes):
                 for name in PARTIES
                 for baseline in [points.baseline_points(name)]
             },
-            card=points,
+            model=points,
             evaluation={"auc": 0.78, "auc_interval": [0.76, 0.8]},
         ),
         **changes,

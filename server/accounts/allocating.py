@@ -241,7 +241,7 @@ def _risk(
 
 def _scale(desk: Desk, now: datetime) -> Scale:
     release, _, _ = desk.scores.serving(text_of(now))
-    return release.card.scale
+    return release.model.scale
 
 
 def _prob(one: _Group, scale: Scale) -> Decimal:

@@ -100,12 +100,12 @@ def rated(
             raise EnvironmentFault(
                 "no score can be had today, and the line never had one", hint="try again later"
             ) from error
-        grade = release.card.scale.grade_of(line.score)
+        grade = release.model.scale.grade_of(line.score)
         return Rated(grade, None, None, None, release.name, dict.fromkeys(holders, "no score"))
     snapshot = scored.snapshot
     rating, grade = snapshot.rating, snapshot.rating.grade
     if snapshot.missing and line.score is not None:
-        before = scored.release.card.scale.grade_of(line.score)
+        before = scored.release.model.scale.grade_of(line.score)
         grade = min(grade, before, key=list(product.prices).index)
     return Rated(
         grade=grade,

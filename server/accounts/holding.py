@@ -68,11 +68,11 @@ def _holders(
         except ConfideError:
             scored = None
     shelf = desk.scores.feeds.shelf
-    lines = () if shelf.release is None else shelf.release.card.lines
+    model = None if shelf.release is None else shelf.release.model
     for party in desk.scores.federation.holders:
         feed = shelf.in_use.get(party)
-        topics = sorted({one.reason for one in lines if one.owner == party})
-        told = scored is not None and party not in scored.snapshot.missing
+        topics = [] if model is None else sorted(model.codes(party))
+        told = scored is not None and scored.snapshot.hears(party)
         yield {
             "party": party,
             "name": texts.holders([party]),

@@ -7,7 +7,7 @@ customer's data is left out, its decision still counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts.recording import KIND
-from server.store.tables import DECISIONS, RECORDS
+from server.store.tables import DECISIONS, LINES, RECORDS
 from shared.errors import UsageError
 
 LONGEST: Final = timedelta(days=1100)
@@ -25,6 +25,7 @@ USUAL: Final = timedelta(days=400)
 EARLIEST: Final = date(2000, 1, 1)
 """Nothing was kept before."""
 _PAGE: Final = 500
+_YEAR: Final = timedelta(days=365)
 _D: Final = DECISIONS.c
 _R: Final = RECORDS.c
 
@@ -166,6 +167,21 @@ def counted(db: Connection, span: Span) -> dict[str, int]:
     low, high = span.instants()
     query = sa.select(_D.purpose, sa.func.count()).where(_D.decided_at >= low, _D.decided_at < high)
     return {purpose: int(n) for purpose, n in db.execute(query.group_by(_D.purpose))}
+
+
+def bads_of(db: Connection, chains: Iterable[str], now: datetime) -> dict[str, bool | None]:
+    """Return what came of lines: a default, none within a year, or not known yet."""
+    wanted, columns = sorted(set(chains)), LINES.c
+    found: dict[str, bool | None] = {}
+    for at in range(0, len(wanted), 500):
+        query = sa.select(columns.id, columns.opened_at, columns.domain)
+        for row in db.execute(query.where(columns.id.in_(wanted[at : at + 500]))):
+            late = row.domain["delinquency"]
+            if late["defaulted_on"] is not None or row.domain["frozen_for"] == "default":
+                found[row.id] = True
+            else:
+                found[row.id] = False if now - row.opened_at >= _YEAR else None
+    return found
 
 
 def _read(row: Any) -> Kept | None:

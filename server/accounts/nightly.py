@@ -212,7 +212,7 @@ def _one(
             return None
         return _aged(desk, db, stored, line, rules, about, now, files)
     seen = look_at(desk, db, stored, now, files)
-    about["model"] = seen.model_ref
+    about |= seen.models
     ask = Ask("review", day, stored.product)
     if stored.budget_id is None:
         return made(desk, rules, ask, seen.grounds(), line, about, now)

@@ -67,7 +67,7 @@ def open_line(
         raise seen.refusal
     line_id = new_id(now)
     ask = Ask("open", seen.day, product, "customer")
-    about = {"line": line_id, "customer": customer_id, "by": by, "model": seen.model_ref}
+    about = {"line": line_id, "customer": customer_id, "by": by, **seen.models}
     record = made(desk, seen.rules, ask, seen.grounds(), BLANK, about, now)
     if not record.outcome.events:
         kept = decisions.append(db, new_decision(seen.rules, record, line_id), now)

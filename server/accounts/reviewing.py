@@ -191,10 +191,10 @@ def _decide(
     if ask.purpose in CAPPED:
         seen = look_at(desk, db, stored, now)
         _check_score(seen, ask, line)
-        grounds, model = seen.grounds(), seen.model_ref
+        grounds, models = seen.grounds(), seen.models
     else:
-        grounds, model = known or _bare(stored), NO_RELEASE
-    whole = {**about_line(stored, model), **about}
+        grounds, models = known or _bare(stored), {"model": NO_RELEASE}
+    whole = {**about_line(stored, models["model"]), **models, **about}
     room = room_of(db, stored)
     record = made(desk, rules, ask, grounds, line, whole, now, most_minor=room)
     [decision] = keep(db, rules, [(stored, record)], now)

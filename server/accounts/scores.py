@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from server.accounts.shadow import Shadow
 from server.feeds import Feeds
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import Decision, decide
 from server.limits.caps.snapshot import Scorer, Share, Snapshot
+from server.limits.caps.whole import WholeScorer, scorer_of
 from server.limits.line.reasons import NOT_ALLOWED
 from server.limits.rules.pack import Pack, parse_pack
 from server.limits.rules.policy import Policy, check_together, parse_policy
@@ -113,10 +115,11 @@ class LimitService:
         self.clock = clock
         self.registry = Registry(base / RELEASES)
         self.feeds = Feeds(base / HOME, federation)
+        self.shadow = Shadow(base / HOME, federation)
         self._lock = threading.Lock()
         self._stamp = (-1, -1)
         self._tried = ""
-        self._scorers: dict[str, Scorer] = {}
+        self._scorers: dict[str, Scorer | WholeScorer] = {}
         self._refusal: ConfideError | None = None
 
     def start(self) -> None:
@@ -150,11 +153,28 @@ class LimitService:
             if self.changed():
                 stamp, self._tried = self.registry.stamp(), self.clock()
                 self._refusal = self._load(self._tried)
+                self.shadow.load(self.registry, self._tried)
                 self._stamp = stamp
         finally:
             self._lock.release()
 
-    def serving(self, now: str) -> tuple[Manifest, Scorer, Shelf]:
+    def fed(self) -> bool:
+        """Return whether another process has taken a feed of champion or challenger."""
+        return self.feeds.changed() or self.shadow.feeds.changed()
+
+    def follow(self) -> None:
+        """Load the feeds that another process has taken, of champion and challenger.
+
+        Raises
+        ------
+        EnvironmentFault
+            If a file cannot be read; what was in use stays.
+        """
+        now = self.clock()
+        self.feeds.follow(now)
+        self.shadow.feeds.follow(now)
+
+    def serving(self, now: str) -> tuple[Manifest, Scorer | WholeScorer, Shelf]:
         """Return the release that serves at an instant, ready to score, and its feeds.
 
         Raises
@@ -174,11 +194,11 @@ class LimitService:
         return shelf.release, self._scorers[shelf.digest], shelf
 
     def grades(self) -> list[str] | None:
-        """Return the grades of the card that serves, safest first; None where none does."""
+        """Return the grades of the model that serves, safest first; None where none does."""
         release = self.feeds.shelf.release
         if release is None:
             return None
-        return [grade.name for grade in release.card.scale.grades]
+        return [grade.name for grade in release.model.scale.grades]
 
     def score(
         self, pseudonym: str, *, now: str = "", allowed: Collection[str] | None = None
@@ -265,10 +285,10 @@ class LimitService:
                 return None
             manifest = self.registry.verified(champion.name, self.federation, now).manifest
             check_together(
-                self.policy, self.pack, [grade.name for grade in manifest.card.scale.grades]
+                self.policy, self.pack, [grade.name for grade in manifest.model.scale.grades]
             )
             baselines = {name: one.baseline_points for name, one in manifest.parties.items()}
-            scorer = Scorer(manifest.card, baselines)
+            scorer = scorer_of(manifest.model, baselines)
             before = dict(list(self._scorers.items())[-1:])  # somebody may be answering from it
             self._scorers = {**before, manifest.digest(): scorer}
             self.feeds.use(manifest, now)

@@ -21,6 +21,7 @@ from server.accounts.files import Files, files_for, may_be_late
 from server.accounts.grounds import Grounds, Rules
 from server.accounts.repaying import days_past_due, history_of
 from server.accounts.scores import Scored
+from server.accounts.shadow import Shade
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import Decision, decide
 from server.limits.caps.evidence import Means, assess
@@ -74,6 +75,8 @@ class Standing:
     target : Target
     facts : Facts
     dossier : Dossier
+    shade : Shade, optional
+        What the challenger says, where there is one: it decides nothing.
     """
 
     day: date
@@ -90,6 +93,7 @@ class Standing:
     target: Target
     facts: Facts
     dossier: Dossier
+    shade: Shade | None
 
     @property
     def policy(self) -> Policy:
@@ -105,6 +109,12 @@ class Standing:
     def model_ref(self) -> str:
         """Name of the release that scored."""
         return NO_RELEASE if self.scored is None else self.scored.release.name
+
+    @property
+    def models(self) -> dict[str, str]:
+        """What a record says of the models: who scored, and what the challenger would have said."""
+        beside = {} if self.shade is None else self.shade.told()
+        return {"model": self.model_ref, **beside}
 
     def grounds(self) -> Grounds:
         """Return what a decision is made from."""
@@ -276,6 +286,7 @@ def _standing(
         target=target_of(caps, rules.line, day, scale=scale),
         facts=facts,
         dossier=dossier,
+        shade=desk.scores.shadow.score(customer_id, text_of(now), allowed) if scored else None,
     )
 
 

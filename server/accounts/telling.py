@@ -254,7 +254,7 @@ def score_of(desk: Desk, told: Told) -> dict[str, Any] | None:
     if snapshot is None:
         return None
     release = desk.scores.feeds.shelf.release
-    scale = None if release is None or release.name != told.model else release.card.scale
+    scale = None if release is None or release.name != told.model else release.model.scale
     return {
         "value": snapshot.rating.score,
         "low": None if scale is None else round(scale.low),
@@ -270,12 +270,12 @@ def score_of(desk: Desk, told: Told) -> dict[str, Any] | None:
 def baseline_of(desk: Desk, model: str) -> str:
     """Return what points are measured below, by the card that gave them."""
     release = desk.scores.feeds.shelf.release
-    return "mean" if release is None or release.name != model else release.card.baseline.kind
+    return "mean" if release is None or release.name != model else release.model.baseline.kind
 
 
 def _card_codes(desk: Desk, model: str) -> frozenset[str]:
-    """Return the reason codes of the card in use; of one that is gone, nothing is known."""
+    """Return the reason codes of the model in use; of one that is gone, nothing is known."""
     release = desk.scores.feeds.shelf.release
     if release is None or release.name != model:
         return frozenset()
-    return frozenset(line.reason for line in release.card.lines)
+    return frozenset().union(*(release.model.codes(party) for party in release.parties))

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from server.accounts.challenging import challenger
 from server.accounts.desk import Desk
 from server.accounts.dossier import Case
-from server.accounts.kept import Kept, Span, counted, kept
+from server.accounts.kept import Kept, Span, bads_of, counted, kept
 from server.accounts.operating import _cases, operations
 from server.accounts.outcomes import inclusion, restorations
 from server.accounts.recording import read_record
@@ -31,14 +31,13 @@ from server.monitor.complaints import Complaint, complaint_summary
 from server.monitor.drift import Stability
 from server.monitor.months import Scored, months, told_cells
 from server.monitor.overrides import Override, override_summary
-from server.store.tables import LINES, RECORDS
+from server.store.tables import RECORDS
 from shared.errors import ConfideError
 
 _OBJECTIONS: Final = frozenset({"complaint", "appeal"})
 _UPHELD: Final = frozenset({"upheld", "partly"})
 _SCORED: Final = ("open", "review")
 _CODE: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,63}")
-_YEAR: Final = timedelta(days=365)
 
 
 def drift(desk: Desk, db: Connection, span: Span) -> dict[str, Any]:
@@ -97,7 +96,7 @@ def swap(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, Any
         for one in kept(db, span, *_SCORED)
         if (case := _again(desk, one)) is not None
     }
-    bads = _bads(db, cases, now)
+    bads = bads_of(db, cases, now)
     rows = [swaps.Case(old, new, bads.get(chain)) for chain, (old, new) in sorted(cases.items())]
     table, floor = swaps.swap_table(rows), desk.rules.monitoring.floor
     sides = {
@@ -170,7 +169,7 @@ def overrides(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str
     """
     del desk
     made = list(kept(db, span, "override"))
-    bads = _bads(db, {one.chain for one in made}, now)
+    bads = bads_of(db, {one.chain for one in made}, now)
     rows = [
         Override(
             reason=_reason_of(one.body["about"].get("note", "")),
@@ -222,21 +221,6 @@ def _again(desk: Desk, one: Kept) -> tuple[int, int] | None:
     return record.outcome.target.lowest_minor, new.lowest_minor
 
 
-def _bads(db: Connection, chains: Iterable[str], now: datetime) -> dict[str, bool | None]:
-    """Return what came of lines: a default, none within a year, or not known yet."""
-    wanted, columns = sorted(set(chains)), LINES.c
-    found: dict[str, bool | None] = {}
-    for at in range(0, len(wanted), 500):
-        query = sa.select(columns.id, columns.opened_at, columns.domain)
-        for row in db.execute(query.where(columns.id.in_(wanted[at : at + 500]))):
-            late = row.domain["delinquency"]
-            if late["defaulted_on"] is not None or row.domain["frozen_for"] == "default":
-                found[row.id] = True
-            else:
-                found[row.id] = False if now - row.opened_at >= _YEAR else None
-    return found
-
-
 def _opened(desk: Desk, one: Case) -> date:
     return local_day(one.opened_at, desk.zone)
 
@@ -259,6 +243,7 @@ def _reason_of(note: str) -> str:
 
 
 __all__ = [
+    "challenger",
     "complaints",
     "drift",
     "inclusion",

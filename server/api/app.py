@@ -123,7 +123,7 @@ def _follower(desk: Desk) -> Callable[[], Awaitable[None]]:
         # Off the loop: loading a champion's feeds can take seconds.
         if scores.changed():
             await run_in_threadpool(scores.refresh)
-        elif scores.feeds.changed():
-            await run_in_threadpool(scores.feeds.follow, scores.clock())
+        elif scores.fed():
+            await run_in_threadpool(scores.follow)
 
     return follow

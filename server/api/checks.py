@@ -40,8 +40,8 @@ def routes(desk: Desk, metrics: Metrics) -> APIRouter:
         """Say whether the store answers and a release serves; 503 names what does not."""
         if desk.scores.changed():
             desk.scores.refresh()
-        elif desk.scores.feeds.changed():
-            desk.scores.feeds.follow(desk.scores.clock())
+        elif desk.scores.fed():
+            desk.scores.follow()
         findings = [*_store_findings(desk), *_release_findings(desk)]
         if findings:
             return Problem(

@@ -172,7 +172,9 @@ class Model(_Answer):
     expires: str
     federation: str
     run: str
-    points_kept: int
+    kind: str = Field(description="scorecard or neural")
+    points_kept: int | None = Field(description="Of a scorecard")
+    parameters: int | None = Field(description="Of a network")
     parties: list[Signer]
     evaluation: dict[str, Any] = Field(description="On customers that the card has not seen")
 

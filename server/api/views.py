@@ -10,12 +10,13 @@ from server.limits.caps.decide import Decision
 from server.shelf import Shelf
 from shared.config import Federation
 from shared.release import Manifest
+from shared.scorecard.card import Card
 
 
 def score_view(scored: Scored) -> dict[str, Any]:
     """Return a score; see `server.api.schemas.Score`."""
     snapshot, release, in_use = scored.snapshot, scored.release, scored.shelf.in_use
-    card = release.card
+    card = release.model
     days = [
         in_use[party].header.as_of for party in snapshot.points if party not in snapshot.missing
     ]
@@ -64,7 +65,7 @@ def limit_view(
         "binding": list(decision.binding),
         "multiplier": decision.multiplier,
         "reasons": [
-            wording.limit_reason(one, decision, policy, baseline=scored.release.card.baseline.kind)
+            wording.limit_reason(one, decision, policy, baseline=scored.release.model.baseline.kind)
             for one in decision.reasons
         ],
         "increases_blocked": [
@@ -84,6 +85,7 @@ def limit_view(
 
 def model_view(release: Manifest, digest: str) -> dict[str, Any]:
     """Return a release; see `server.api.schemas.Model`."""
+    model = release.model
     return {
         "name": release.name,
         "counter": release.counter,
@@ -92,7 +94,9 @@ def model_view(release: Manifest, digest: str) -> dict[str, Any]:
         "expires": release.expires,
         "federation": release.federation,
         "run": release.run,
-        "points_kept": release.card.points_kept,
+        "kind": release.kind,
+        "points_kept": model.points_kept if isinstance(model, Card) else None,
+        "parameters": None if isinstance(model, Card) else model.parameters,
         "parties": [
             {
                 "party": name,

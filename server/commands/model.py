@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +20,23 @@ from server.commands.common import (
 from server.coordinator import load_federation
 from server.registry import FOLDER, Registry
 from server.release_book import Entry
+from shared.challenger.verdict import Verdict
 from shared.config import Federation
 from shared.edge.clock import utc_now
-from shared.errors import NotFound
+from shared.edge.files import read_text
+from shared.errors import DataError, NotFound
 
-CHECKS = ("form", "federation", "contract", "signature", "quorum", "counter", "clock", "expiry")
+CHECKS = (
+    "form",
+    "federation",
+    "contract",
+    "signature",
+    "quorum",
+    "weights",
+    "counter",
+    "clock",
+    "expiry",
+)
 
 model = typer.Typer(no_args_is_help=True, help="The releases, and which of them serves.")
 
@@ -108,11 +121,19 @@ def promote(
     name: NameArgument,
     federation: FederationOption = DEFAULT_FEDERATION,
     reason: ReasonOption = _BY_HAND,
+    comparison: Annotated[
+        Path | None, typer.Option("--comparison", help="Of `confide model compare --out`.")
+    ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Let a release serve; the one before it can come back by `rollback`."""
+    """Let a release serve; the one before it can come back by `rollback`.
+
+    One of another kind than the champion needs a comparison with it: the one that its parties
+    signed, or a file of `confide model compare`.
+    """
     registry, agreed = open_registry(federation)
-    _told(registry.promote(name, agreed, utc_now(), reason), form)
+    verdict = None if comparison is None else read_verdict(comparison)
+    _told(registry.promote(name, agreed, utc_now(), reason, verdict), form)
 
 
 @model.command()
@@ -136,6 +157,23 @@ def retire(
     """Put a release away for good; its files and its history stay."""
     registry, _ = open_registry(federation)
     _told(registry.retire(name, utc_now(), reason), form)
+
+
+def read_verdict(path: Path) -> Verdict:
+    """Read what ``confide model compare --out`` wrote.
+
+    Raises
+    ------
+    DataError
+        If it is malformed.
+    EnvironmentFault
+        If it cannot be read.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except ValueError as error:
+        raise DataError(str(path), ["is not JSON"]) from error
+    return Verdict.from_mapping(value, str(path))
 
 
 def open_registry(path: Path) -> tuple[Registry, Federation]:

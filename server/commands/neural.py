@@ -12,8 +12,19 @@ import typer
 from server.commands.common import Format, emit
 
 
-def train_neural(federation_path: Path, flags: dict[str, Any], form: Format) -> None:
+def train_neural(
+    federation_path: Path, flags: dict[str, Any], form: Format, *, resume: str = ""
+) -> None:
     """Train the neural model; progress goes to stderr, the result to stdout.
+
+    Parameters
+    ----------
+    federation_path : Path
+    flags : dict
+        Settings from the command line, by path.
+    form : Format
+    resume : str
+        A run to go on with from its last round; empty for a new one.
 
     Raises
     ------
@@ -27,23 +38,38 @@ def train_neural(federation_path: Path, flags: dict[str, Any], form: Format) -> 
     from server.launcher import new_run, train_local  # noqa: PLC0415
 
     started = time.perf_counter()
-    outcome = train_local(federation_path, new_run(), flags, _tell, model=NEURAL)
+    run = resume or new_run()
+    typer.echo(f"run {run}", err=True)
+    outcome = train_local(federation_path, run, flags, _tell, model=NEURAL, resume=bool(resume))
     outcome["seconds"] = time.perf_counter() - started
     if form is Format.JSON:
         emit(outcome)
         return
+    _show(outcome)
+
+
+def _show(outcome: dict[str, Any]) -> None:
     model, test, customers = outcome["model"], outcome["test"], outcome["customers"]
+    undone = sum(one["verdict"] == "harm" for one in outcome["rounds"])
     typer.echo(
         f"neural model {model['digest'][:12]}: {model['parameters']} weights, "
-        f"{len(outcome['rounds'])} rounds, {outcome['seconds']:.1f} s"
+        f"{len(outcome['rounds'])} rounds, {undone} undone, best round {outcome['best_round']}, "
+        f"{outcome['seconds']:.1f} s"
     )
     typer.echo(
-        f"{customers['train']:,} customers to learn from, {customers['test']:,} to evaluate on; "
-        f"mean of the parties' AUC {test['auc']:.4f}, log loss {test['log_loss']:.4f}"
+        f"{customers['train']:,} customers to learn from, {customers['test']:,} to evaluate on: "
+        f"AUC {test['auc']:.4f}, KS {test['ks']:.4f}, log loss {test['log_loss']:.4f}"
+    )
+    typer.echo(
+        f"with what each party keeps: AUC {outcome['test_kept']['auc']:.4f}, "
+        f"log loss {outcome['test_kept']['log_loss']:.4f}; why, each finds in its own "
+        f"runs/{outcome['run']}/neural.json"
     )
 
 
 def _tell(event: str, details: dict[str, Any]) -> None:
+    if event == "lost":
+        typer.echo(f"  {details['party']} is lost; {', '.join(details['left'])} go on", err=True)
     if event == "done":
         replies = details["replies"]
         sent = sum(reply["bytes_sent"] for reply in replies.values())

@@ -86,4 +86,4 @@ def _grades(federation: Path) -> list[str] | None:
         release = registry.verified(champion.name, agreed, utc_now())
     except ReleaseRefused:
         return None  # it serves nobody, so no policy has to know its grades
-    return [grade.name for grade in release.manifest.card.scale.grades]
+    return [grade.name for grade in release.manifest.model.scale.grades]

@@ -64,6 +64,9 @@ def train(
     relay: Annotated[
         str, typer.Option(help="HOST:PORT of a relay that runs already (engine flower).")
     ] = "",
+    resume: Annotated[
+        str, typer.Option(metavar="RUN", help="Go on with this run from its last round (neural).")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the federation file; start nothing.")
     ] = False,
@@ -78,11 +81,13 @@ def train(
         )
     if model is Model.NEURAL and engine is not Engine.LOCAL:
         raise UsageError("the neural model is trained on engine local", hint="--engine local")
+    if resume and model is not Model.NEURAL:
+        raise UsageError("only the neural model is trained in rounds", hint="--model neural")
     if dry_run:
         screen.dry_run(agreed, federation, as_json=form is Format.JSON)
         return
     if model is Model.NEURAL:
-        train_neural(federation, flags, form)
+        train_neural(federation, flags, form, resume=resume)
         return
     summary = run_training(federation, engine, flags, superlink=superlink, relay=relay)
     if form is Format.JSON:

@@ -7,22 +7,24 @@ Decentralized Data", AISTATS 2017) needs ``sum_i n_i w_i / sum_i n_i`` and no pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.config import Federation
 from shared.errors import BadPeer, Refused
-from shared.protocols.sum_job import SumJob
+from shared.protocols.sum_job import MIN_COHORT, SumJob
 
 Floats = NDArray[np.float64]
 
 #: Names of the phases; a round has its number besides.
-SCALE_PHASE, ROUND_PHASE, EVALUATE_PHASE = "neural_scale", "neural", "neural_evaluate"
+EDGES_PHASE, ROUND_PHASE, EVALUATE_PHASE = "neural_edges", "neural", "neural_evaluate"
+CHECK_PHASE = "neural_check"
 
 # What is handed in. A party's journal knows an input by its kind and its model, so the kind of a
 # round must not say which round: the same weights sent again as another one are the same model.
-_KINDS = {SCALE_PHASE: "inputs", EVALUATE_PHASE: "metrics"}
+_KINDS = {EDGES_PHASE: "inputs", EVALUATE_PHASE: "metrics"}
 _UPDATE = "update"
 
 #: Most customers of one party in one sum, and the largest absolute value of an element.
@@ -37,6 +39,11 @@ _SCALE = 24
 def round_phase(number: int) -> str:
     """Return the name of a round's phase: every round is a session of its own."""
     return f"{ROUND_PHASE}_{number}"
+
+
+def check_phase(number: int) -> str:
+    """Return the name of the phase in which the builder checks a round."""
+    return f"{CHECK_PHASE}_{number}"
 
 
 def mean_job(
@@ -76,6 +83,68 @@ def mean_job(
         scale=_SCALE,
         bound=MAX_EXAMPLES * MAX_VALUE << _SCALE,
     )
+
+
+def check_cohort(cohort: Collection[str], federation: Federation) -> None:
+    """Refuse a cohort of fewer parties than were agreed on.
+
+    Raises
+    ------
+    Refused
+        Under `neural.min_parties`, or under 3.
+    """
+    least = max(MIN_COHORT, federation.neural.min_parties or len(federation.holders))
+    if len(cohort) < least or not set(cohort) <= set(federation.holders):
+        raise Refused(
+            f"{len(cohort)} parties: a round takes at least {least} of the federation",
+            hint="wait for the others, then train again with --resume",
+        )
+
+
+def clipped(update: Floats, length: float) -> Floats:
+    """Return an update of at most this length (L2): a longer one is cut, its direction kept.
+
+    Raises
+    ------
+    Refused
+        If it is not finite; a model whose training diverged ends here.
+    """
+    size = float(np.linalg.norm(update))
+    if not np.isfinite(size):
+        raise Refused("the training has diverged", hint="a smaller neural.learning_rate")
+    return update * min(1.0, length / size) if size else update
+
+
+def check_mean(mean: Floats, n_examples: int, *, expected: int, length: float) -> None:
+    """Refuse an opened mean that no clipped updates of these customers can have.
+
+    A mean of vectors that are no longer than a bound is itself no longer; a sum that wrapped round
+    the ring, or an input that was never clipped, all but surely is.
+
+    Parameters
+    ----------
+    mean : ndarray of float64, shape (size,)
+    n_examples : int
+        Customers counted by this sum.
+    expected : int
+        Customers counted by the first sum of the run.
+    length : float
+
+    Raises
+    ------
+    BadPeer
+        Says which of it is so.
+    """
+    if n_examples != expected:
+        raise BadPeer(f"the sum of updates counts {n_examples} customers, not {expected}")
+    size = float(np.linalg.norm(mean))
+    if not np.isfinite(size):
+        raise BadPeer("the mean update is not finite")
+    if size > length * (1.0 + 1e-6):
+        raise BadPeer(
+            f"the mean update is longer than any of them may be, {length:g}: "
+            "a party's input is wrong, or the sum wrapped round"
+        )
 
 
 def weigh(values: Floats, n_examples: int) -> Floats:

@@ -1,8 +1,11 @@
-"""From a party's columns to the inputs of the network, scaled alike at every party.
+"""From a party's columns to the inputs of the network, encoded alike at every party.
 
-Amounts range over six decades, so a number is squashed to ``sign(x) log(1 + |x|)`` before it is
-standardised. Mean and spread are those of all parties' customers together: each party hands in
-its own means, and a secure sum opens the weighted mean of them, never a party's own.
+A number becomes its piecewise-linear encoding (Gorishniy, Rubachev, Babenko: "On Embeddings for
+Numerical Features in Tabular Deep Learning", NeurIPS 2022, section 3.2): one input a piece, which
+rises from 0 to 1 as the number passes from one edge of the piece to the other. It stays at 0 before
+and at 1 behind it, also in the first and the last piece: no amount, however large, moves the model
+further than the largest that the edges know. Edges come from a secure sum, see
+`shared.neural.buckets`.
 """
 
 from __future__ import annotations
@@ -16,44 +19,49 @@ from numpy.typing import NDArray
 
 from shared.contract import EVERY, Contract, Feature
 from shared.errors import BadPeer, ConfigError
+from shared.neural.buckets import COUNT, Edges, histogram
 
 Floats = NDArray[np.float64]
 
-# Below this variance a column is constant in all but rounding, and is only centred.
-_CONSTANT = 1e-12
+# An encoding of more pieces than this was not made by `Encoding.from_counts`.
+_MAX_EDGES = 257
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
-    """Mean and spread of each squashed feature over all parties' customers.
+class Encoding:
+    """How every party turns its columns into inputs.
 
     Parameters
     ----------
-    mean : tuple of float, length n_features
-    spread : tuple of float, length n_features
-        Standard deviations, all above 0.
+    features : tuple of Feature
+        In contract order.
+    edges : tuple of Edges
+        One for each feature that is a number, in the same order.
     """
 
-    mean: tuple[float, ...]
-    spread: tuple[float, ...]
+    features: tuple[Feature, ...]
+    edges: tuple[Edges, ...]
 
     @classmethod
-    def from_means(cls, means: Floats) -> Scaling:
-        """Read the opened mean of what `own_means` returned at each party.
+    def from_counts(cls, features: Sequence[Feature], counts: Floats, pieces: int) -> Encoding:
+        """Read the opened sum of what `own_counts` returned at each party.
 
         Parameters
         ----------
-        means : ndarray of float64, shape (3 * n_features,)
+        features : sequence of Feature
+        counts : ndarray of float64, shape (n_numbers * COUNT,)
+        pieces : int
+            Most pieces of one feature.
         """
-        present, first, second = means.reshape(3, -1)
-        some = np.maximum(present, np.finfo(np.float64).tiny)
-        mean = np.where(present > 0, first / some, 0.0)
-        variance = np.where(present > 0, second / some - mean**2, 0.0)
-        spread = np.where(variance > _CONSTANT, np.sqrt(np.maximum(variance, _CONSTANT)), 1.0)
-        return cls(tuple(mean.tolist()), tuple(spread.tolist()))
+        numbers = _numbers(features)
+        edges = tuple(
+            Edges.from_counts(own, pieces, integer=feature.dtype == "integer")
+            for feature, own in zip(numbers, counts.reshape(len(numbers), COUNT), strict=True)
+        )
+        return cls(tuple(features), edges)
 
     @classmethod
-    def from_mapping(cls, value: Any, n_features: int, sender: str) -> Scaling:
+    def from_mapping(cls, features: Sequence[Feature], value: Any, sender: str) -> Encoding:
         """Read what the coordinator sent.
 
         Raises
@@ -62,16 +70,73 @@ class Scaling:
             If it does not fit the features.
         """
         try:
-            both = np.array([value["mean"], value["spread"]], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadPeer("a scaling is malformed", party=sender) from error
-        if both.shape != (2, n_features) or not np.isfinite(both).all() or both[1].min() <= 0:
-            raise BadPeer("a scaling does not fit the features", party=sender)
-        return cls(tuple(both[0].tolist()), tuple(both[1].tolist()))
+            edges = tuple(Edges(tuple(map(float, one))) for one in value)
+        except (TypeError, ValueError) as error:
+            raise BadPeer("an encoding is malformed", party=sender) from error
+        fit = len(edges) == len(_numbers(features)) and all(_rising(one.values) for one in edges)
+        if not fit:
+            raise BadPeer("an encoding does not fit the features", party=sender)
+        return cls(tuple(features), edges)
 
-    def to_mapping(self) -> dict[str, list[float]]:
-        """Return the JSON form."""
-        return {"mean": list(self.mean), "spread": list(self.spread)}
+    def to_mapping(self) -> list[list[float]]:
+        """Return the edges in their JSON form."""
+        return [list(one.values) for one in self.edges]
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The feature behind each input, by its place; length `width`."""
+        return tuple(
+            place
+            for place, (feature, edges) in enumerate(self._pairs())
+            for _ in range(_width(feature, edges))
+        )
+
+    @property
+    def monotone(self) -> tuple[bool, ...]:
+        """Whether `default_prob` may only rise with each input; length `width`.
+
+        An input of a feature with direction "down" falls as the feature rises. Flags of missing
+        and special values are free.
+        """
+        marks: list[bool] = []
+        for feature, edges in self._pairs():
+            pieces = len(edges.values) - 1 if edges else 0
+            flags = _width(feature, edges) - pieces
+            marks += [bool(feature.direction)] * pieces + [False] * flags
+        return tuple(marks)
+
+    @property
+    def width(self) -> int:
+        """Number of inputs."""
+        return len(self.monotone)
+
+    def apply(self, values: Mapping[str, Floats]) -> Floats:
+        """Return the network's inputs, each in [0, 1].
+
+        A missing or special number is 0 in all its pieces, with a flag of its own raised; a
+        category has one flag a level, none raised where it is missing.
+
+        Parameters
+        ----------
+        values : mapping of str to ndarray of float64, shape (n,)
+            See `shared.contract.Columns`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, width)
+        """
+        rows = len(next(iter(values.values())))
+        table = np.zeros((rows, self.width))
+        place = 0
+        for feature, edges in self._pairs():
+            wide = _width(feature, edges)
+            _encode(feature, edges, values[feature.name], table[:, place : place + wide])
+            place += wide
+        return table
+
+    def _pairs(self) -> list[tuple[Feature, Edges | None]]:
+        left = iter(self.edges)
+        return [(item, None if item.dtype == "category" else next(left)) for item in self.features]
 
 
 def check_same_features(contract: Contract) -> None:
@@ -93,62 +158,90 @@ def check_same_features(contract: Contract) -> None:
         raise ConfigError(f"contract {contract.name}", findings)
 
 
-def width(features: Sequence[Feature]) -> int:
-    """Return the number of inputs: two of a number, one of each level of a category."""
-    return sum(len(feature.levels) or 2 for feature in features)
+def describe(features: Sequence[Feature]) -> list[dict[str, Any]]:
+    """Return what the coordinator must know of the features to lay out the network; no value.
 
-
-def own_means(features: Sequence[Feature], values: Mapping[str, Floats]) -> Floats:
-    """Return a party's share of present values, and its mean of them and of their squares.
-
-    Parameters
-    ----------
-    features : sequence of Feature, length n_features
-    values : mapping of str to ndarray of float64, shape (n,)
-        See `shared.contract.Columns`.
-
-    Returns
-    -------
-    ndarray of float64, shape (3 * n_features,)
-        Shares first, then means, then means of squares; what is absent counts as 0 in all three,
-        so that the mean over parties, weighted by customers, is the mean over all customers.
+    See `feature_from_mapping`.
     """
-    squashed = [_squash(feature, values[feature.name]) for feature in features]
-    table = np.column_stack(squashed)
-    present = ~np.isnan(table)
-    table = np.where(present, table, 0.0)
-    return np.concatenate([present.mean(axis=0), table.mean(axis=0), (table**2).mean(axis=0)])
+    return [
+        {
+            "name": item.name,
+            "dtype": item.dtype,
+            "levels": list(item.levels),
+            "special": list(item.special),
+            "direction": item.direction,
+        }
+        for item in features
+    ]
 
 
-def encode(features: Sequence[Feature], values: Mapping[str, Floats], scaling: Scaling) -> Floats:
-    """Return the network's inputs.
+def feature_from_mapping(value: Mapping[str, Any]) -> Feature:
+    """Read one feature of `describe`."""
+    return Feature(
+        name=value["name"],
+        owner=EVERY,
+        dtype=value["dtype"],
+        levels=tuple(value["levels"]),
+        special=tuple(value["special"]),
+        direction=value["direction"],
+    )
 
-    A number becomes its standardised value (0 where it is missing or special) and a flag that says
-    so; a category becomes one flag a level.
+
+def counted(features: Sequence[Feature]) -> int:
+    """Return the length of `own_counts`: `COUNT` for each feature that is a number."""
+    return COUNT * len(_numbers(features))
+
+
+def own_counts(features: Sequence[Feature], values: Mapping[str, Floats], floor: int) -> Floats:
+    """Return a party's customers by public bucket of each number, see `buckets.histogram`.
 
     Parameters
     ----------
     features : sequence of Feature
     values : mapping of str to ndarray of float64, shape (n,)
-    scaling : Scaling
+    floor : int
 
     Returns
     -------
-    ndarray of float64, shape (n, width(features))
+    ndarray of float64, shape (n_numbers * COUNT,)
     """
-    columns: list[Floats] = []
-    for feature, mean, spread in zip(features, scaling.mean, scaling.spread, strict=True):
-        raw = values[feature.name]
-        if feature.levels:
-            columns += [(raw == level).astype(np.float64) for level in range(len(feature.levels))]
-            continue
-        squashed = _squash(feature, raw)
-        absent = np.isnan(squashed)
-        columns += [np.where(absent, 0.0, (squashed - mean) / spread), absent.astype(np.float64)]
-    return np.column_stack(columns)
+    parts = [histogram(_regular(item, values[item.name]), floor) for item in _numbers(features)]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _squash(feature: Feature, raw: Floats) -> Floats:
-    """Return ``sign(x) log(1 + |x|)``; NaN for what is missing or has a meaning of its own."""
-    regular = np.where(np.isin(raw, feature.special), np.nan, raw) if feature.special else raw
-    return np.sign(regular) * np.log1p(np.abs(regular))
+def _numbers(features: Sequence[Feature]) -> list[Feature]:
+    return [feature for feature in features if feature.dtype != "category"]
+
+
+def _width(feature: Feature, edges: Edges | None) -> int:
+    if edges is None:
+        return len(feature.levels)
+    return len(edges.values) - 1 + 1 + len(feature.special)
+
+
+def _encode(feature: Feature, edges: Edges | None, raw: Floats, into: Floats) -> None:
+    if edges is None:
+        for level in range(len(feature.levels)):
+            into[:, level] = raw == level
+        return
+    regular = _regular(feature, raw)
+    low, high = np.array(edges.values[:-1]), np.array(edges.values[1:])
+    passed = np.clip((regular[:, None] - low) / (high - low), 0.0, 1.0)
+    if feature.direction == "down":
+        passed = 1.0 - passed
+    pieces = len(low)
+    into[:, :pieces] = np.where(np.isnan(passed), 0.0, passed)
+    into[:, pieces] = np.isnan(raw)
+    for flag, code in enumerate(feature.special, start=pieces + 1):
+        into[:, flag] = raw == code
+
+
+def _regular(feature: Feature, raw: Floats) -> Floats:
+    """Return a column with NaN for what is missing or has a meaning of its own."""
+    return np.where(np.isin(raw, feature.special), np.nan, raw) if feature.special else raw
+
+
+def _rising(values: tuple[float, ...]) -> bool:
+    edges = np.array(values)
+    sized = 2 <= len(edges) <= _MAX_EDGES
+    return sized and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all())

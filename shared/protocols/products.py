@@ -50,7 +50,16 @@ from shared.protocols.products_job import (
 )
 from shared.ring import Unsigned, indicator_product, residue_product, ring_dtype
 
-__all__ = ["OneHot", "Opened", "ProductJob", "SeedJournal", "check_floors", "deal", "multiply"]
+__all__ = [
+    "OneHot",
+    "Opened",
+    "ProductJob",
+    "SeedJournal",
+    "check_floors",
+    "deal",
+    "multiply",
+    "share_products",
+]
 
 MAX_WIDTH = 4096
 _SALT_BYTES = 32
@@ -170,9 +179,7 @@ def multiply(
     salt = entropy(_SALT_BYTES)
     announced = _announce(channel, job, mine, salt)
     _check_rank(announced[job.builder], job, max_rank_share)
-    seed = channel.receive(job.coordinator, "products/seed")
-    if len(seed) != SEED_BYTES:
-        raise BadPeer("a dealt seed has the wrong length", party=job.coordinator)
+    seed = _seed(channel, job)
     consent()
     journal.use_seed(seed, mine.columns_digest, mine.order)
     shares = _exchange(channel, job, mine, seed, announced)
@@ -180,6 +187,51 @@ def multiply(
         _hand_over(channel, job, mine, salt, shares)
         return None
     return _open(channel, job, mine, shares, announced)
+
+
+def share_products(
+    channel: Channel,
+    job: ProductJob,
+    mine: OneHot,
+    *,
+    journal: SeedJournal,
+    entropy: Callable[[int], bytes] = urandom,
+) -> dict[tuple[str, str], Unsigned]:
+    """Take part in steps 1, 3 and 4 only: keep the own share of each table.
+
+    Alone a share is uniform in the ring. Shares of several jobs are added under a secure sum
+    (`shared.protocols.blocks`), so that nobody opens one job's table.
+
+    Parameters
+    ----------
+    channel : Channel
+    job : ProductJob
+    mine : OneHot
+    journal : SeedJournal
+    entropy : callable
+        Source of secret bytes.
+
+    Returns
+    -------
+    dict
+        Pair of holders to ndarray of the ring's type, shape (width_a, width_b).
+
+    Raises
+    ------
+    Refused, BadPeer
+        See `multiply`.
+    """
+    announced = _announce(channel, job, mine, entropy(_SALT_BYTES))
+    seed = _seed(channel, job)
+    journal.use_seed(seed, mine.columns_digest, mine.order)
+    return _exchange(channel, job, mine, seed, announced)
+
+
+def _seed(channel: Channel, job: ProductJob) -> bytes:
+    seed = channel.receive(job.coordinator, "products/seed")
+    if len(seed) != SEED_BYTES:
+        raise BadPeer("a dealt seed has the wrong length", party=job.coordinator)
+    return seed
 
 
 def _commitment(mine_margins: Table, description: bytes, salt: bytes) -> str:

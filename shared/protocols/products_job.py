@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,8 @@ class ProductJob:
         Rows in common order.
     with_builder_only : bool
         Multiply each holder with the builder, but not the others among each other.
+    ring : int
+        16 or 32 where shares of several products are added; 0 for as wide as these rows need.
     """
 
     run: str
@@ -66,6 +68,7 @@ class ProductJob:
     coordinator: str
     n_rows: int
     with_builder_only: bool = False
+    ring: Literal[0, 16, 32] = 0
 
     def __post_init__(self) -> None:
         if self.builder not in self.holders or len(set(self.holders)) < 2:
@@ -75,8 +78,8 @@ class ProductJob:
 
     @property
     def bits(self) -> int:
-        """Width of the ring: 16 while no count can reach 65,536."""
-        return ring_bits(self.n_rows)
+        """Width of the ring: 16 while no count can reach 65,536, unless said otherwise."""
+        return self.ring or ring_bits(self.n_rows)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:

@@ -76,6 +76,8 @@ class ScoreJob:
         How many different cards may be opened over the same customers.
     two_party_scores : {"refuse", "accept"}
         Whether the builder may see the only other holder's points.
+    label : str
+        What distinguishes it from other openings of the run: whose customers they are.
     """
 
     run: str
@@ -87,18 +89,19 @@ class ScoreJob:
     card: str
     openings: int = 3
     two_party_scores: Literal["refuse", "accept"] = "refuse"
+    label: str = "scores"
 
     @property
     def sum_job(self) -> SumJob:
         """The secure sum that opens the totals at the builder."""
         return SumJob(
             run=self.run,
-            label="scores",
+            label=self.label,
             attempt=self.attempt,
             cohort=self.holders,
             opener=self.builder,
             coordinator=self.coordinator,
-            kind="points",
+            kind="points" if self.label == "scores" else f"points/{self.label}",
             model=self.card,
             bits=16,
             length=self.n_rows,

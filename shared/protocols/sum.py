@@ -3,7 +3,7 @@
 Pairwise masks with a self mask, after Bonawitz et al., "Practical Secure Aggregation for
 Privacy-Preserving Machine Learning" (CCS 2017), with a restart in place of secret sharing: for 3 to
 10 organisations most of that protocol is the handling of drop-outs. For parties `i` of a cohort and
-a job with digest `H`, in Z_2^16 or Z_2^64:
+a job with digest `H`, in Z_2^16, Z_2^32 or Z_2^64:
 
 1. A fresh X25519 key, signed together with `H`, goes to every peer; everybody checks every
    signature over its own `H`. ``s_ij = HKDF(X25519(i, j), salt=H, info="mask" | i | j)``.
@@ -105,6 +105,7 @@ def sum_party(
     *,
     journal: SumJournal,
     entropy: Callable[[int], bytes] = urandom,
+    known_by: NDArray[Any] | None = None,
 ) -> NDArray[Any] | None:
     """Take part in a secure sum.
 
@@ -121,6 +122,9 @@ def sum_party(
         Durable memory of this party's reveals.
     entropy : callable
         Takes a number of bytes, returns so many unpredictable ones.
+    known_by : ndarray of float64 or int64, optional
+        What the journal knows the input by, where the values themselves are fresh in every attempt:
+        of shares, what does not change with them.
 
     Returns
     -------
@@ -154,7 +158,7 @@ def sum_party(
     own = _Commitment(_view(keys), _sha256(masked), _sha256(self_seed))
     commitments = _exchange_commitments(channel, job, own)
 
-    for input_digest in input_digests(values, job):
+    for input_digest in input_digests(values if known_by is None else known_by, job):
         journal.reveal(job.digest, input_digest, job.cohort)
     if job.opener != channel.me:
         channel.send(job.opener, _tag(job, "seed"), self_seed)

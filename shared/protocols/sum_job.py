@@ -17,11 +17,15 @@ from shared.arrays import pack_value
 from shared.errors import Refused
 from shared.ring import from_fixed, to_fixed
 
-Residues = NDArray[Any]  # uint16 or uint64, as the job's ring says
+Residues = NDArray[Any]  # unsigned, as wide as the job's ring says
 
 MIN_COHORT = 3
 _MAX_LABEL = 128
-_RINGS: Mapping[int, type[np.uint16 | np.uint64]] = {16: np.uint16, 64: np.uint64}
+_RINGS: Mapping[int, type[np.uint16 | np.uint32 | np.uint64]] = {
+    16: np.uint16,
+    32: np.uint32,
+    64: np.uint64,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,15 @@ class SumJob:
     model : str
         Digest of the model that the input belongs to; empty if there is none.
     bits : int
-        The ring: 16 or 64.
+        The ring: 16, 32 or 64.
     length : int
         Elements of the vector.
     scale : int
-        Fraction bits of an element; 0 for integers, and always 0 in the 16-bit ring.
+        Fraction bits of an element; 0 for integers, and always 0 outside the 64-bit ring.
     bound : int
-        Largest absolute value of one party's element, in ring units.
+        Largest absolute value of one party's element, in ring units; of shares, that of the sum.
+    shares : bool
+        Inputs are additive shares: any residues, of which only the sum means something.
 
     Raises
     ------
@@ -74,6 +80,7 @@ class SumJob:
     length: int
     scale: int
     bound: int
+    shares: bool = False
 
     def __post_init__(self) -> None:
         findings = [text for wrong, text in _rules(self) if wrong]
@@ -87,14 +94,14 @@ class SumJob:
         return hashlib.sha256(pack_value(asdict(self) | {"bound": str(self.bound)})).hexdigest()
 
     @property
-    def dtype(self) -> type[np.uint16 | np.uint64]:
+    def dtype(self) -> type[np.uint16 | np.uint32 | np.uint64]:
         """Unsigned type whose wrap-around is the ring's reduction."""
         return _RINGS[self.bits]
 
     @property
     def limit(self) -> int:
         """Largest absolute value that the sum can have, in ring units."""
-        return len(self.cohort) * self.bound
+        return self.bound if self.shares else len(self.cohort) * self.bound
 
     def restarted(self, survivors: Iterable[str]) -> SumJob:
         """Return the next attempt, with the survivors as its cohort.
@@ -122,15 +129,15 @@ def _rules(job: SumJob) -> list[tuple[bool, str]]:
             job.opener not in (job.coordinator, *job.cohort),
             f"opener: {job.opener!r} is neither the coordinator nor in the cohort",
         ),
-        (job.bits not in _RINGS, f"bits: must be 16 or 64. Got {job.bits}"),
+        (job.bits not in _RINGS, f"bits: must be 16, 32 or 64. Got {job.bits}"),
         (
-            size * job.bound >= 1 << max(job.bits - 1, 0),
+            job.limit >= 1 << max(job.bits - 1, 0),
             f"bound: {size} parties with values up to {job.bound} could wrap round {job.bits} bits",
         ),
         (job.bound < 1, f"bound: must be at least 1. Got {job.bound}"),
         (job.length < 1, f"length: must be at least 1. Got {job.length}"),
         (not 0 <= job.scale <= 62, f"scale: must be in 0..62. Got {job.scale}"),
-        (job.bits == 16 and job.scale != 0, "scale: must be 0 in the 16-bit ring"),
+        (job.bits != 64 and job.scale != 0, "scale: must be 0 outside the 64-bit ring"),
         (job.attempt < 1, f"attempt: must be at least 1. Got {job.attempt}"),
         (len(job.label.encode()) > _MAX_LABEL, f"label: at most {_MAX_LABEL} bytes"),
     ]
@@ -220,7 +227,7 @@ def encode(values: NDArray[Any], job: SumJob) -> Residues:
 
     Returns
     -------
-    ndarray of uint16 or uint64, shape (job.length,)
+    ndarray of the ring's unsigned type, shape (job.length,)
 
     Raises
     ------
@@ -241,7 +248,11 @@ def encode(values: NDArray[Any], job: SumJob) -> Residues:
         residues = values
     else:
         raise Refused(f"{where} is {values.dtype}, which has no place in a {job.bits}-bit ring")
+    if job.shares and values.dtype != job.dtype:
+        raise Refused(f"{where} is {values.dtype}, and shares are residues of the ring")
     signed = signed_residues(residues)
+    if job.shares:
+        return residues
     if int(signed.max()) > job.bound or int(signed.min()) < -job.bound:
         raise Refused(f"{where} holds values beyond the bound of {job.bound} ring units")
     return residues.astype(job.dtype, copy=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared.errors import DataError, UsageError
+from shared.scorecard.counted import Counted, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -271,35 +272,39 @@ def plan_axis(
     Axis or None
         None where fewer ordinary values than the floor exist, or only one bin.
     """
-    codes = tuple(float(code) for code in special)
-    missing = np.isnan(values)
-    ordinary = np.sort(values[~missing & ~np.isin(values, codes)])
-    if ordinary.size < floor:
+    return cut(name, counted(values, special), thresholds=thresholds, floor=floor)
+
+
+def cut(name: str, column: Counted, *, thresholds: int, floor: int) -> Axis | None:
+    """Cut a counted column; see `plan_axis`."""
+    total = column.n_ordinary
+    if total < floor:
         return None
-    counts: list[tuple[float | None, int]] = [(None, int(missing.sum()))]
-    counts += [(code, int((values == code).sum())) for code in codes]
-    apart: list[tuple[float | None, ...]] = [(code,) for code, count in counts if count >= floor]
-    small = [(code, count) for code, count in counts if 0 < count < floor]
+    apart: list[tuple[float | None, ...]] = [
+        (code,) for code, count in column.apart if count >= floor
+    ]
+    small = [(code, count) for code, count in column.apart if 0 < count < floor]
     if sum(count for _, count in small) >= floor:
         apart.append(tuple(code for code, _ in small))
-    edges = _edges(ordinary, thresholds, floor)
-    axis = Axis(name, edges, codes, tuple(apart), float(ordinary[(ordinary.size - 1) // 2]))
+    codes = tuple(code for code, _ in column.apart if code is not None)
+    home = float(column.at(np.array([(total - 1) // 2]))[0])
+    axis = Axis(name, _edges(column, thresholds, floor), codes, tuple(apart), home)
     return axis if axis.n_atoms > 1 else None
 
 
-def _edges(ordinary: Floats, thresholds: int, floor: int) -> tuple[float, ...]:
-    """Edges among sorted values: quantiles, left to right, that leave the floor on both sides."""
-    distinct, counts = np.unique(ordinary, return_counts=True)
+def _edges(column: Counted, thresholds: int, floor: int) -> tuple[float, ...]:
+    """Edges among counted values: quantiles, left to right, that leave the floor on both sides."""
+    distinct, total = column.values, column.n_ordinary
     if distinct.size <= thresholds + 1:
         candidates = distinct[:-1]
     else:
-        ranks = np.arange(1, thresholds + 1) * ordinary.size // (thresholds + 1)
-        candidates = np.unique(ordinary[ranks])
-    below = np.cumsum(counts)[np.searchsorted(distinct, candidates)]
+        ranks = np.arange(1, thresholds + 1) * total // (thresholds + 1)
+        candidates = np.unique(column.at(ranks))
+    below = np.cumsum(column.counts)[np.searchsorted(distinct, candidates)]
     edges: list[float] = []
     last = 0
     for edge, count in zip(candidates.tolist(), below.tolist(), strict=True):
-        if count - last >= floor and ordinary.size - count >= floor:
+        if count - last >= floor and total - count >= floor:
             edges.append(edge)
             last = count
     return tuple(edges)
@@ -326,12 +331,18 @@ def coarsen(axis: Axis, values: Floats, *, edges: int, levels: int, floor: int) 
     Axis or None
         None where no edge is left.
     """
-    ordinary = np.sort(values[~np.isnan(values) & ~np.isin(values, axis.special)])
-    few = np.unique(ordinary).size <= _FEW
-    fine = np.asarray(_edges(ordinary, _FEW if few else 99, floor))
+    column = counted(values, axis.special)
+    return coarsened(axis, column, edges=edges, levels=levels, floor=floor)
+
+
+def coarsened(axis: Axis, column: Counted, *, edges: int, levels: int, floor: int) -> Axis | None:
+    """Cut a counted column for pairs; see `coarsen`."""
+    few = column.values.size <= _FEW
+    fine = np.asarray(_edges(column, _FEW if few else 99, floor))
     wanted = levels if few else edges
     if fine.size > wanted:
-        shares = np.searchsorted(ordinary, fine, side="right") / ordinary.size
+        below = np.cumsum(column.counts)[np.searchsorted(column.values, fine)]
+        shares = below / column.n_ordinary
         targets = np.arange(1, wanted + 1) / (wanted + 1)
         fine = fine[np.unique(np.abs(shares[None, :] - targets[:, None]).argmin(axis=1))]
     if not fine.size:
@@ -359,9 +370,19 @@ def plan_cells(first: Axis, second: Axis, one: Floats, two: Floats, *, floor: in
     Cells or None
         None where no product can be kept.
     """
+    return choose_cells(first, second, cell_counts(first, second, one, two), floor=floor)
+
+
+def cell_counts(first: Axis, second: Axis, one: Floats, two: Floats) -> Ints:
+    """Count the rows in each cell of two coarse axes, shape (steps of one, steps of the other)."""
     shape = (len(first.edges) + 1, len(second.edges) + 1)
     place = first.steps(one)[0] * shape[1] + second.steps(two)[0]
-    grid = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
+    return np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape).astype(np.int64)
+
+
+def choose_cells(first: Axis, second: Axis, grid: Ints, *, floor: int) -> Cells | None:
+    """Choose the products of two coarse axes whose cells were counted; see `plan_cells`."""
+    shape = grid.shape
     n = int(grid.sum())
     rows, columns = np.indices(shape)
 
@@ -406,9 +427,25 @@ def plan_levels(name: str, values: Floats, levels: Sequence[str], *, floor: int)
     DataError
         If a value is not the code of a level.
     """
+    return choose_levels(name, levels, level_counts(name, levels, values), floor=floor)
+
+
+def level_counts(name: str, levels: Sequence[str], values: Floats) -> Ints:
+    """Count the rows of each level, and behind them those that are missing.
+
+    Raises
+    ------
+    DataError
+        If a value is not the code of a level.
+    """
     texts = (*levels, "missing")
     all_bins = Levels(name, tuple(range(len(levels))), len(levels), texts).encode(values)
-    counts = np.bincount(all_bins, minlength=len(texts))
+    return np.bincount(all_bins, minlength=len(texts)).astype(np.int64)
+
+
+def choose_levels(name: str, levels: Sequence[str], counts: Ints, *, floor: int) -> Levels | None:
+    """Give each level of a counted category its bin; see `plan_levels`."""
+    texts = (*levels, "missing")
     commonest = int(counts.argmax())
     large = [commonest]
     large += [k for k in range(len(texts)) if counts[k] >= floor and k != commonest]

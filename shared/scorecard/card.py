@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.contract import Contract
+from shared.contract import EVERY, Contract
 from shared.errors import ConfigError
 from shared.scorecard.blocks import Block
 from shared.scorecard.build import Draft, mean_points
@@ -44,7 +44,7 @@ class Line:
     Parameters
     ----------
     owner : str
-        The holder.
+        The holder; `EVERY` of a line that all banks hold.
     features : tuple of str
         One feature, or two of the same holder.
     reason : str
@@ -125,8 +125,26 @@ class Card:
         return total
 
     def of(self, owner: str) -> tuple[Line, ...]:
-        """Return one holder's lines, in the order of its own blocks."""
-        return tuple(line for line in self.lines if line.owner == owner)
+        """Return one holder's lines, in the order of its own blocks.
+
+        Who owns none by name holds those of `EVERY`, as a bank among banks with the same features.
+        """
+        own = tuple(line for line in self.lines if line.owner == owner)
+        return own or tuple(line for line in self.lines if line.owner == EVERY)
+
+    @property
+    def common(self) -> bool:
+        """Whether several banks hold the same lines, each for customers of its own."""
+        return any(line.owner == EVERY for line in self.lines)
+
+    def codes(self, owner: str) -> frozenset[str]:
+        """Return the reason codes of one holder's lines."""
+        return frozenset(line.reason for line in self.of(owner))
+
+    def span(self, owner: str) -> tuple[int, int]:
+        """Return the fewest and the most points that one holder's lines can give."""
+        lines = self.of(owner)
+        return sum(min(line.points) for line in lines), sum(max(line.points) for line in lines)
 
     def baseline_points(self, owner: str) -> int:
         """Return a holder's mean points as a whole number: its part where it is missing."""

@@ -31,6 +31,7 @@ def running_on(folder):
     return found
 
 
+@pytest.mark.slow
 def test_the_demo_tells_its_table_and_one_customers_limit_and_no_row(confide, tmp_path):
     folder = tmp_path / "demo"
     options = ("--customers", 4000, "--engine", "local", "--no-serve")

@@ -16,6 +16,7 @@ import pytest
 from clients.holdings import write_table
 from clients.store import Store
 from clients.world import make_world
+from server.coordinator import load_federation
 from tests.support import ROOT
 from tests.whole_runs import assert_nothing_half_written, change
 
@@ -105,10 +106,11 @@ def test_banks_train_a_network_that_all_of_them_keep(confide, federation):
     assert result["test"]["auc"] > 0.7
     assert [one["round"] for one in result["rounds"]] == [1]
     assert [line.split()[0] for line in err.splitlines() if "3/3 parties" in line] == [
-        "neural_scale",
+        "neural_edges",
         "neural_1",
         "neural_evaluate",
     ]
+    builder = load_federation(federation)[0].builder
     found = [
         np.load(federation.parent / bank / "runs" / result["run"] / "neural_weights.npy")
         for bank in BANKS
@@ -116,18 +118,41 @@ def test_banks_train_a_network_that_all_of_them_keep(confide, federation):
     assert all(np.array_equal(found[0], other) for other in found)
     assert len(found[0]) == result["model"]["parameters"]
     for bank in BANKS:
-        assert len(Store(federation.parent / bank).ledger()) == 3
+        # The builder's verdict is a line besides.
+        lines = len(Store(federation.parent / bank).ledger())
+        assert lines == 3 + (bank == builder)
     assert_nothing_half_written(federation.parent)
 
 
 def test_a_bank_that_is_killed_is_named_and_nothing_is_left_running(start, federation):
     running = start("train", "-f", federation, "--model", "neural", "--set", "neural.rounds=100")
-    running.said("neural_scale")
+    running.said("neural_edges")
     os.kill(running.party("south"), signal.SIGKILL)
     assert running.end() == 3
     assert "south" in running.stderr
     assert running.left_behind() == []
     assert_nothing_half_written(federation.parent)
+
+
+def test_a_run_whose_coordinator_is_killed_goes_on_from_its_last_round(confide, start, federation):
+    settings = ("--set", "neural.rounds=4", "--set", "neural.batch=32")
+    running = start("train", "-f", federation, "--model", "neural", *settings)
+    running.said("neural_2 ")
+    running.process.kill()
+    running.process.wait()
+    assert running.left_behind() == []
+    run = running.stderr.split()[1]
+    again = ("train", "-f", federation, "--model", "neural", "--resume", run, "--format", "json")
+    status, out, err = confide(*again, *settings)
+    assert status == 0, err
+    result = json.loads(out)["data"]
+    assert result["run"] == run
+    assert [one["round"] for one in result["rounds"]] == [1, 2, 3, 4]
+    assert "neural_1 " not in err
+    assert_nothing_half_written(federation.parent)
+    status, _, err = confide("train", "-f", federation, "--resume", run)
+    assert status == 2
+    assert "only the neural model" in err
 
 
 def test_engine_flower_is_refused_by_name(confide, federation):

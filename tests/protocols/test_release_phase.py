@@ -356,7 +356,7 @@ def of_party(manifest, name, **changes):
 
 
 def lines_of(manifest, lines, **baselines):
-    return replace(manifest, card=replace(manifest.card, lines=tuple(lines)))
+    return replace(manifest, model=replace(manifest.card, lines=tuple(lines)))
 
 
 def better_points(manifest):
@@ -416,7 +416,7 @@ DRAFTS = {
     "a line more": (one_line_more, "card", None),
     "another reason": (other_reason, "card", None),
     "another bad rate": (
-        lambda m: replace(m, card=replace(m.card, bad_rate=m.card.bad_rate / 2)),
+        lambda m: replace(m, model=replace(m.card, bad_rate=m.card.bad_rate / 2)),
         "card",
         None,
     ),
@@ -463,12 +463,12 @@ def test_no_party_signs_a_draft_with(what, again, monkeypatch):
 
 def lying(monkeypatch, party, **said):
     """Let a party say other things of its releases than is true."""
-    state = publish._state
+    state = publish.state_of
 
     def lie(who):
         return state(who) | (said if who.name == party else {})
 
-    monkeypatch.setattr(publish, "_state", lie)
+    monkeypatch.setattr(publish, "state_of", lie)
 
 
 @pytest.mark.parametrize(

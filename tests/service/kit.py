@@ -98,7 +98,7 @@ class Kit:
                 )
                 for name in self.federation.parties
             },
-            card=whole,
+            model=whole,
             evaluation={"auc": 0.78, "ks": 0.43},
         )
         return replace(manifest, **changes)

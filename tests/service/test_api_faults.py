@@ -125,6 +125,7 @@ def kill_worker(service, choose):
     return pid
 
 
+@pytest.mark.slow
 def test_a_worker_killed_among_300_requests_loses_and_doubles_nothing(live):
     world, service = live
 

@@ -11,7 +11,16 @@ import pytest
 from tests import postgres
 from tests.service.desk_kit import Office, empty_store, good, poor
 
-VIEWS = ["drift", "swap", "complaints", "overrides", "restorations", "inclusion", "operations"]
+VIEWS = [
+    "drift",
+    "swap",
+    "complaints",
+    "overrides",
+    "restorations",
+    "inclusion",
+    "challenger",
+    "operations",
+]
 ME = good(0)
 
 

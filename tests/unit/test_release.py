@@ -74,7 +74,7 @@ def forged():
     """Return signatures under one manifest beside another with better points."""
     lines = card().lines
     better = replace(lines[0], points=(0, 31))
-    changed = replace(GOOD.manifest, card=replace(card(), lines=(better, *lines[1:])))
+    changed = replace(GOOD.manifest, model=replace(card(), lines=(better, *lines[1:])))
     return Release(changed, GOOD.signatures)
 
 
@@ -131,11 +131,11 @@ REFUSED = {
     "a counter of none": ({"release": signed(manifest(counter=0))}, "form"),
     "a date that is none": ({"release": signed(manifest(expires="2026-02-30T12:00:00Z"))}, "form"),
     "a card of another contract": (
-        {"release": signed(manifest(card=replace(card(), contract="d" * 64)))},
+        {"release": signed(manifest(model=replace(card(), contract="d" * 64)))},
         "form",
     ),
     "a card without calibration": (
-        {"release": signed(manifest(card=replace(card(), calibration=None)))},
+        {"release": signed(manifest(model=replace(card(), calibration=None)))},
         "form",
     ),
 }

@@ -59,6 +59,12 @@ _VIEWS: Final[tuple[tuple[str, Figures, type[Told], str], ...]] = (
         shapes.Inclusion,
         "Compare groups by a file that no decision reads, and openings by product.",
     ),
+    (
+        "challenger",
+        watching.challenger,
+        shapes.Challenger,
+        "Compare the challenger that is scored in shadow with the champion, on the same grounds.",
+    ),
     ("operations", watching.operations, shapes.Operations, "Count what there is and was done."),
 )
 

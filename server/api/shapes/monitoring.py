@@ -189,6 +189,66 @@ class Inclusion(Spanned):
     reference: str | None = None
 
 
+class ShadowLimits(Told):
+    """What both models would allow under the rules in force now."""
+
+    same: Withheld
+    higher: Withheld
+    lower: Withheld
+    champion_minor: int
+    challenger_minor: int
+
+
+class ShadowReasons(Told):
+    """Shares of people with the same reasons, the same first one, and the mean overlap."""
+
+    same: float
+    same_first: float
+    overlap: float
+
+
+class Interval(Told):
+    """An estimate and its interval."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+class Paired(Told):
+    """A figure of both models, and the challenger's less the champion's."""
+
+    champion: float
+    challenger: float
+    difference: Interval
+
+
+class Outcomes(Told):
+    """Both models on the people whose outcome is known."""
+
+    customers: int
+    bads: int
+    auc: Paired
+    ks: Paired
+    brier: Paired
+    p_value: float
+
+
+class Challenger(Spanned):
+    """The challenger beside the champion; it decides nothing."""
+
+    floor: int
+    champion: str | None
+    challenger: str | None
+    people: Withheld
+    limits: ShadowLimits | None
+    grades: dict[str, dict[str, int | None]] | None
+    reasons: ShadowReasons | None
+    outcomes: Outcomes | None
+    refused: str = Field(description="Why the newest challenger is not scored; empty if it is")
+
+
 class LinesNow(Told):
     """The lines there are."""
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from server.limits.basis.reasons import Reason
 from server.limits.words.explain import principal
+from shared.challenger.network import Network
 from shared.errors import DataError
 from shared.scorecard.card import Card
 from shared.scorecard.scale import round_half_away
@@ -83,6 +84,10 @@ class Snapshot:
     missing: Mapping[str, str]
     reasons: tuple[Reason, ...]
 
+    def hears(self, holder: str) -> bool:
+        """Return whether the score has a holder's own word in it."""
+        return holder in self.points and holder not in self.missing
+
 
 class Scorer:
     """A card made ready to score: the rating of every sum of points that it can give.
@@ -116,25 +121,10 @@ class Scorer:
             for holder, (least, most) in self.spans.items()
             if not least <= baselines[holder] <= most
         ]
-        if card.calibration is None:
-            findings.append("calibration: is missing")
-        if not card.scale.grades:
-            findings.append("scale.grades: must not be empty")
-        if high - low > MOST_POINTS:
-            findings.append(f"points: must span at most {MOST_POINTS}. Got {high - low}")
-        if findings or card.calibration is None:
-            raise DataError("card", findings)
+        if findings:
+            raise DataError("card", findings + _rating_problems(card, low, high))
         self._low = low
-        points = np.arange(low, high + 1)
-        probabilities = card.calibration.default_prob(points)
-        scores = round_half_away(card.scale.score_of(probabilities)).tolist()
-        grades = {score: card.scale.grade_of(score) for score in set(scores)}
-        self._ratings = tuple(
-            Rating(at, Decimal(round(probability * 1e6)).scaleb(-6), score, grades[score])
-            for at, probability, score in zip(
-                points.tolist(), probabilities.tolist(), scores, strict=True
-            )
-        )
+        self._ratings = ratings(card, low, high)
 
     def rating(self, points: int) -> Rating:
         """Return what a sum of points means.
@@ -184,6 +174,40 @@ class Scorer:
             missing=missing,
             reasons=merged_reasons(shares),
         )
+
+
+def ratings(model: Card | Network, low: int, high: int) -> tuple[Rating, ...]:
+    """Return what each number of points means, from `low` to `high`.
+
+    Raises
+    ------
+    DataError
+        If the model has no calibration, no grades or too many points.
+    """
+    findings = _rating_problems(model, low, high)
+    if findings or model.calibration is None:
+        raise DataError("card", findings)
+    points = np.arange(low, high + 1)
+    probabilities = model.calibration.default_prob(points)
+    scores = round_half_away(model.scale.score_of(probabilities)).tolist()
+    grades = {score: model.scale.grade_of(score) for score in set(scores)}
+    return tuple(
+        Rating(at, Decimal(round(probability * 1e6)).scaleb(-6), score, grades[score])
+        for at, probability, score in zip(
+            points.tolist(), probabilities.tolist(), scores, strict=True
+        )
+    )
+
+
+def _rating_problems(model: Card | Network, low: int, high: int) -> list[str]:
+    findings = []
+    if model.calibration is None:
+        findings.append("calibration: is missing")
+    if not model.scale.grades:
+        findings.append("scale.grades: must not be empty")
+    if high - low > MOST_POINTS:
+        findings.append(f"points: must span at most {MOST_POINTS}. Got {high - low}")
+    return findings
 
 
 def spans(card: Card, holders: Mapping[str, int]) -> dict[str, tuple[int, int]]:

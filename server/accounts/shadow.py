@@ -1,0 +1,156 @@
+"""The challenger's score beside the champion's: noted with every decision, deciding nothing.
+
+The newest challenger of the registry is scored from its own feeds, which the service keeps as it
+keeps the champion's. Whatever is wrong with a challenger, its feeds or a customer in them leaves
+the champion's answer as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from server.feeds import Feeds
+from server.limits.caps.snapshot import Rating, Scorer, Snapshot
+from server.limits.caps.whole import WholeScorer, scorer_of
+from server.limits.line.reasons import NOT_ALLOWED
+from server.registry import Registry
+from server.shelf import Found
+from shared.config import Federation
+from shared.errors import ConfideError
+from shared.release import Manifest
+
+NAMES: Final = tuple(
+    f"challenger{tail}" for tail in ("", "_points", "_prob", "_score", "_grade", "_reasons")
+)
+"""What stands in `about` of a decision's record, all of it or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """What a challenger says of a customer.
+
+    Parameters
+    ----------
+    release : str
+        Name.
+    rating : Rating
+    reasons : tuple of str
+        Codes, costliest first.
+    """
+
+    release: str
+    rating: Rating
+    reasons: tuple[str, ...]
+
+    @classmethod
+    def of(cls, release: str, snapshot: Snapshot) -> Shade:
+        """Return what a snapshot of a release says."""
+        return cls(release, snapshot.rating, tuple(one.code for one in snapshot.reasons))
+
+    def told(self) -> dict[str, str]:
+        """Return it as it stands in the record of a decision, beside what was decided on."""
+        rating = self.rating
+        told = (
+            self.release,
+            str(rating.points),
+            f"{rating.default_prob:f}",
+            str(rating.score),
+            rating.grade,
+            " ".join(self.reasons),
+        )
+        return dict(zip(NAMES, told, strict=True))
+
+    @classmethod
+    def read(cls, about: Mapping[str, str]) -> Shade | None:
+        """Return what `told` wrote; None where a decision was made without a challenger."""
+        if not all(name in about for name in NAMES):
+            return None
+        release, points, prob, score, grade, reasons = (about[name] for name in NAMES)
+        rating = Rating(int(points), Decimal(prob), int(score), grade)
+        return cls(release, rating, tuple(reasons.split()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    release: Manifest
+    scorer: Scorer | WholeScorer
+    digest: str
+
+
+class Shadow:
+    """The newest challenger and its feeds.
+
+    Parameters
+    ----------
+    home : Path
+        The service's folder: the feeds are those that the champion's side takes in and keeps.
+    federation : Federation
+    """
+
+    def __init__(self, home: Path, federation: Federation) -> None:
+        self.feeds = Feeds(home, federation)
+        self.refusal = ""
+        self._federation = federation
+        self._loaded: _Loaded | None = None
+
+    @property
+    def release(self) -> Manifest | None:
+        """The challenger that is scored; None without one."""
+        return None if self._loaded is None else self._loaded.release
+
+    def load(self, registry: Registry, now: str) -> None:
+        """Follow the registry; a challenger that does not verify is left out, and why is kept."""
+        self.refusal, self._loaded = "", None
+        try:
+            waiting = [one for one in registry.book().entries.values() if one.state == "challenger"]
+            if not waiting:
+                self.feeds.use(None, now)
+                return
+            newest = max(waiting, key=lambda one: one.counter)
+            release = registry.verified(newest.name, self._federation, now).manifest
+            baselines = {name: one.baseline_points for name, one in release.parties.items()}
+            scorer = scorer_of(release.model, baselines)
+            self.feeds.use(release, now)
+            self._loaded = _Loaded(release, scorer, release.digest())
+        except ConfideError as error:
+            self.refusal = error.message
+            self.feeds.use(None, now)
+
+    def score(
+        self, pseudonym: str, now: str, allowed: Collection[str] | None = None
+    ) -> Shade | None:
+        """Return what the challenger says of a customer, or None where it cannot say.
+
+        Parameters
+        ----------
+        pseudonym : str
+            64 hex digits.
+        now : str
+            Instant.
+        allowed : collection of str, optional
+            Holders that the customer lets tell.
+        """
+        loaded, shelf = self._loaded, self.feeds.shelf
+        if loaded is None or shelf.digest != loaded.digest or now >= loaded.release.expires:
+            return None
+        found = _allowed(shelf.find(pseudonym, self._federation.holders, now), allowed)
+        if not found.shares:
+            return None
+        try:
+            return Shade.of(
+                loaded.release.name, loaded.scorer.snapshot(found.shares, found.missing)
+            )
+        except ConfideError:  # a feed that says what the model cannot give: checked when it came in
+            return None
+
+
+def _allowed(found: Found, allowed: Collection[str] | None) -> Found:
+    if allowed is None:
+        return found
+    silent = {party: NOT_ALLOWED for party in found.shares if party not in allowed}
+    shares = {party: one for party, one in found.shares.items() if party in allowed}
+    return Found(shares, {**found.missing, **silent}, found.known)
