@@ -1,16 +1,88 @@
-"""Champion and challenger on the same people: limits, grades and reasons, one beside the other.
+"""Champion and challenger: who gets which by a stable hash, what shadows say, how reasons move.
 
-A challenger serves nobody: it decides in shadow, from the score that stands in each record. Who
-gets what is never drawn by lot.
+In shadow a challenger decides everything and serves nobody; live, it serves its share. A customer's
+arm depends on nothing but customer and salt, so it can be checked by anybody who knows both.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import Final, Literal, TypeVar
 
-from shared.errors import DataError
+from shared.errors import DataError, UsageError
+
+SLOTS: Final = 10_000
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A challenger beside the champion.
+
+    Parameters
+    ----------
+    name : str
+    salt : str
+        Not empty: another salt is another split.
+    share : int
+        Slots of 10,000 that the challenger has.
+    mode : {'shadow', 'live'}
+
+    Raises
+    ------
+    UsageError
+        With all findings.
+    """
+
+    name: str
+    salt: str
+    share: int
+    mode: Literal["shadow", "live"] = "shadow"
+
+    def __post_init__(self) -> None:
+        findings = []
+        if not self.salt:
+            findings.append("salt: must not be empty")
+        if not 0 <= self.share <= SLOTS:
+            findings.append(f"share: must be from 0 to {SLOTS} slots")
+        if self.mode not in {"shadow", "live"}:
+            findings.append("mode: must be 'shadow' or 'live'")
+        if findings:
+            raise UsageError(f"experiment {self.name}: " + "; ".join(findings))
+
+    def arm(self, customer: str) -> str:
+        """Return the arm that a customer belongs to, in shadow too."""
+        return CHALLENGER if slot(customer, self.salt) < self.share else CHAMPION
+
+    def serves(self, customer: str) -> str:
+        """Return whose answer the customer gets: in shadow always the champion's."""
+        return self.arm(customer) if self.mode == "live" else CHAMPION
+
+    def answer(
+        self, customer: str, champion: _Answer, challenger: _Answer
+    ) -> tuple[_Answer, _Answer]:
+        """Return the answer that counts, and the other one, which is only noted."""
+        if self.serves(customer) == CHALLENGER:
+            return challenger, champion
+        return champion, challenger
+
+
+def slot(customer: str, salt: str) -> int:
+    """Return the slot of a customer, in [0, 10,000).
+
+    SHA-256 of the salt's length, the salt and the customer; its first 8 bytes, big endian, modulo
+    10,000. The length keeps ("ab", "c") and ("a", "bc") apart.
+    """
+    key = salt.encode()
+    digest = hashlib.sha256(len(key).to_bytes(4, "big") + key + customer.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +128,55 @@ def shadow(pairs: Iterable[tuple[tuple[int, str], tuple[int, str]]]) -> Shadow:
     ordered = dict(sorted(binding.items(), key=lambda one: (-one[1], one[0])))
     people = sum(moves.values())
     return Shadow(people, moves[0], moves[1], moves[-1], champion, challenger, ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Challenger's rate less the champion's, with its interval.
+
+    Parameters
+    ----------
+    champion, challenger, value, low, high : float
+    people : tuple of (int, int)
+        Champion's and challenger's.
+    """
+
+    champion: float
+    challenger: float
+    value: float
+    low: float
+    high: float
+    people: tuple[int, int]
+
+
+def difference(
+    champion: tuple[int, int], challenger: tuple[int, int], level: float = 0.95
+) -> Difference:
+    """Compare two rates by Newcombe's hybrid score interval (1998, method 10).
+
+    Parameters
+    ----------
+    champion, challenger : (int, int)
+        Events and people.
+    level : float
+        In (0, 1).
+
+    Raises
+    ------
+    DataError
+        If an arm is empty or has more events than people.
+    """
+    for events, people in (champion, challenger):
+        if not 0 <= events <= people or people < 1:
+            raise DataError("arms", ["each must have people, and from 0 to that many events"])
+    z = NormalDist().inv_cdf(0.5 + level / 2.0)
+    (old, old_low, old_high), (new, new_low, new_high) = (
+        _wilson(events, people, z) for events, people in (champion, challenger)
+    )
+    value = new - old
+    low = value - sqrt((new - new_low) ** 2 + (old_high - old) ** 2)
+    high = value + sqrt((new_high - new) ** 2 + (old - old_low) ** 2)
+    return Difference(old, new, value, low, high, (champion[1], challenger[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +249,15 @@ def migration(pairs: Iterable[tuple[str, str]], grades: Sequence[str]) -> dict[s
             raise DataError("migration", [f"grades must be of {', '.join(grades)}"])
         table[before][after] += 1
     return table
+
+
+def _wilson(events: int, people: int, z: float) -> tuple[float, float, float]:
+    """Return a rate and its score interval (Wilson 1927)."""
+    rate = events / people
+    centre = (rate + z * z / (2 * people)) / (1 + z * z / people)
+    reach = z / (1 + z * z / people)
+    reach *= sqrt(rate * (1 - rate) / people + z * z / (4 * people * people))
+    return rate, centre - reach, centre + reach
 
 
 def _most_first(counts: Counter[str]) -> dict[str, int]:

@@ -18,7 +18,14 @@ from server.limits.caps.caps import Inputs
 from server.limits.caps.snapshot import Snapshot
 from server.limits.rules.policy import Policy
 from server.monitor.bounds import parse_bounds
-from server.monitor.champion import migration, reason_churn, shadow
+from server.monitor.champion import (
+    Experiment,
+    difference,
+    migration,
+    reason_churn,
+    shadow,
+    slot,
+)
 from server.monitor.complaints import Complaint, complaint_summary
 from server.monitor.drift import (
     backtest,
@@ -42,7 +49,7 @@ from server.monitor.overrides import Override, override_summary
 from server.monitor.swap import Case, Cell, SwapTable, swap_table
 from server.policies import embedded
 from shared import metrics
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, UsageError
 
 BOUNDS = parse_bounds(*embedded("monitoring"))
 
@@ -232,6 +239,49 @@ def test_a_table_that_contradicts_itself_is_refused():
 
 # --- champion and challenger ---------------------------------------------------------------------
 
+VECTORS = {
+    ("customer-1", "2026-spring"): 6739,
+    ("customer-2", "2026-spring"): 7568,
+    ("customer-1", "2026-autumn"): 57,
+    ("客户", "2026-spring"): 1921,
+    ("", "s"): 643,
+}
+
+
+def test_slots_are_fixed_for_ever():
+    assert {key: slot(*key) for key in VECTORS} == VECTORS
+
+
+def test_salt_and_customer_cannot_run_into_each_other():
+    assert slot("bc", "a") != slot("c", "ab")
+
+
+def test_a_split_is_even_and_another_salt_is_another_split():
+    share = Experiment("tighter", "salt-1", 1000, "live")
+    again = Experiment("tighter", "salt-2", 1000, "live")
+    arms = [(share.arm(str(n)), again.arm(str(n))) for n in range(20_000)]
+    first = sum(one == "challenger" for one, _ in arms)
+    both = sum(pair == ("challenger", "challenger") for pair in arms)
+    # 5 standard deviations: 10 % and 1 % of 20,000.
+    assert abs(first - 2000) < 5 * (20_000 * 0.1 * 0.9) ** 0.5
+    assert abs(both - 200) < 5 * (20_000 * 0.01 * 0.99) ** 0.5
+
+
+def test_a_shadow_never_serves():
+    live = Experiment("tighter", "salt", 10_000, "live")
+    assert live.answer("anybody", "old", "new") == ("new", "old")
+    hidden = replace(live, mode="shadow")
+    assert hidden.arm("anybody") == "challenger"
+    assert hidden.answer("anybody", "old", "new") == ("old", "new")
+    nobody = replace(live, share=0)
+    assert nobody.answer("anybody", "old", "new") == ("old", "new")
+
+
+def test_an_experiment_is_checked_at_once():
+    with pytest.raises(UsageError) as caught:
+        Experiment("x", "", 10_001, "maybe")  # type: ignore[arg-type]
+    assert all(word in caught.value.message for word in ("salt", "share", "mode"))
+
 
 def test_shadow_values_are_summed_up_beside_the_champions():
     found = shadow(
@@ -248,6 +298,16 @@ def test_shadow_values_are_summed_up_beside_the_champions():
         (("grade", "expected_loss"), 2),
         (("income", "grade"), 1),
     ]
+
+
+def test_difference_of_rates_is_newcombes_example():
+    # Newcombe (1998), table II, example (a): 56/70 and 48/80, method 10: .0524 to .3339.
+    found = difference((48, 80), (56, 70))
+    assert found.value == pytest.approx(0.2, abs=1e-12)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.0524, 0.3339)
+    assert found.people == (80, 70)
+    with pytest.raises(DataError):
+        difference((1, 0), (1, 2))
 
 
 def test_reason_churn_between_two_releases():
