@@ -52,7 +52,14 @@ def progress_of(path, run="first"):
         return json.loads(stored["head"].tobytes()) | {"weights": stored["weights"]}
 
 
-@pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "fedadam"])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param("fedavg", marks=pytest.mark.slow),
+        pytest.param("fedprox", marks=pytest.mark.slow),
+        "fedadam",
+    ],
+)
 def test_a_run_that_is_resumed_ends_with_the_weights_of_one_that_never_stopped(
     tmp_path, monkeypatch, strategy
 ):
@@ -69,6 +76,7 @@ def test_a_run_that_is_resumed_ends_with_the_weights_of_one_that_never_stopped(
     assert np.array_equal(kept(path, "north")[0], kept(whole, "north")[0])
 
 
+@pytest.mark.slow
 def test_the_three_strategies_give_three_models_and_all_learn(tmp_path):
     found = {}
     for strategy in ("fedavg", "fedprox", "fedadam"):

@@ -573,11 +573,11 @@ def test_a_party_that_stops_before_it_signs_ends_the_phase_and_the_next_takes_a_
 @pytest.mark.parametrize(
     ("victim", "tag"),
     [
-        ("payments", "pseudonym/proof"),
         ("bank", "release/complete"),
         *(
             pytest.param(*one, marks=pytest.mark.slow)
             for one in (
+                ("payments", "pseudonym/proof"),
                 ("payments", "pseudonym/share"),
                 ("payments", "release/state"),
                 ("payments", "release/signature"),

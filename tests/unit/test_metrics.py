@@ -83,6 +83,7 @@ def test_auc_intervals_cover_the_truth_as_often_as_they_say():
     assert 0.85 <= covered / 300 <= 0.95
 
 
+@pytest.mark.slow
 def test_ks_intervals_cover_the_truth_even_though_resampling_inflates_a_maximum():
     truth = 0.41768  # 2 Phi(1.1 / 2) - 1
     covered = 0

@@ -26,7 +26,10 @@ def test_one_release_costs_what_the_closed_form_says(multiplier):
     assert gaussian_delta(multiplier, found) <= DELTA * (1 + 1e-6)
 
 
-@pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.0, 0.024, 820), (2.0, 0.1, 300)])
+@pytest.mark.parametrize(
+    ("multiplier", "rate", "steps"),
+    [pytest.param(1.0, 0.024, 820, marks=pytest.mark.slow), (2.0, 0.1, 300)],
+)
 def test_two_accountants_agree_within_two_percent(multiplier, rate, steps):
     accountants = pytest.importorskip(
         "opacus.accountants", reason="opacus is not installed: no second opinion on epsilon"
