@@ -12,7 +12,7 @@ export CONFIDE_TEST_DATA ?= ../shared/data
 # Starts a Docker engine for the tests that need one; `docker` uses one that runs already.
 export CONFIDE_TEST_ENGINE ?= ../shared/containers/engine.sh
 
-.PHONY: help demo neural test test-all slow test-containers check bench clean
+.PHONY: help demo neural test test-all slow test-containers check bench bench-banks clean
 
 help:  ## Say what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,13 @@ bench: $(BIN)/.dev  ## The measurements of the README
 	$(BIN)/python scripts/bench_alignment.py --sizes 10000 100000 --json bench/alignment.json
 	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --demographics --json bench/scorecard_demographics.json
 	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --json bench/scorecard.json
+
+# Hours rather than minutes; `make neural` first.
+bench-banks: $(BIN)/.dev  ## The measurements of several banks, the network and noise
+	mkdir -p bench
+	$(BIN)/python scripts/bench_horizontal.py --real-data $(CONFIDE_TEST_DATA)/uci_default/UCI_Credit_Card.csv.gz --thresholds 8 --json bench/horizontal.json
+	$(BIN)/python scripts/bench_neural.py --data $(CONFIDE_TEST_DATA) --json bench/neural.json
+	$(BIN)/python scripts/bench_privacy.py --data $(CONFIDE_TEST_DATA) --json bench/privacy.json
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) $(DEMO) bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
