@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.config import Federation
-from shared.contract import EVERY
 from shared.errors import ConfideError, ConfigError, DataError
 from shared.phases import PHASES, TOGETHER
 
@@ -167,6 +166,8 @@ def table(result: dict[str, Any]) -> None:
         share = worth[holder]["shapley"] / result["card"]["explained"] if holder in worth else 0.0
         peak = result["peak_rss_mb"][holder]
         grid.add_row(holder, *_scores(alone), f"{share:.0%}", f"{sent:.1f}", f"{peak:.0f}")
+    from shared.contract import EVERY  # noqa: PLC0415 - it loads numpy, which --version does not need
+
     for unit in sorted(set(worth) - set(result["alone"])):
         share = worth[unit]["shapley"] / result["card"]["explained"]
         name = "all banks" if unit == EVERY else unit
