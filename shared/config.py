@@ -120,6 +120,31 @@ class Neural:
 
 
 @dataclass(frozen=True, slots=True)
+class Privacy:
+    """Noise on what is opened; none by default."""
+
+    moments_epsilon: float = setting(
+        0.0, "Epsilon of the moments, bins and all; 0 adds no noise", low=0.0, high=100.0
+    )
+    training_epsilon: float = setting(
+        0.0, "Epsilon of a whole training of the neural model; 0 adds no noise", low=0.0, high=100.0
+    )
+    delta: float = setting(
+        1e-5, "Chance that epsilon does not hold; below one over the customers", low=1e-12, high=0.1
+    )
+    colluders: int = setting(
+        0, "How many parties may pool what they know; 0: fewer than half of a sum's", low=0, high=8
+    )
+    clip: float = setting(
+        1.0, "Largest length (L2) of one customer's gradient", low=1e-3, high=100.0
+    )
+    rate: float = setting(
+        0.05, "Share of the customers that a step of the noisy training draws", low=1e-4, high=1.0
+    )
+    steps: int = setting(160, "Steps of the noisy training, all rounds together", low=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Publishing:
     """When a release or a score feed counts."""
 
@@ -164,6 +189,7 @@ class Federation:
     floors : Limits
     scorecard : Card
     neural : Neural
+    privacy : Privacy
     release : Publishing
     """
 
@@ -177,6 +203,7 @@ class Federation:
     floors: Limits = field(default_factory=Limits)
     scorecard: Card = field(default_factory=Card)
     neural: Neural = field(default_factory=Neural)
+    privacy: Privacy = field(default_factory=Privacy)
     release: Publishing = field(default_factory=Publishing)
 
     @property
@@ -230,6 +257,7 @@ class Federation:
             "floors": asdict(self.floors),
             "scorecard": asdict(self.scorecard),
             "neural": asdict(self.neural),
+            "privacy": asdict(self.privacy),
             "release": asdict(self.release),
         }
         return hashlib.sha256(rfc8785.dumps(agreed)).hexdigest()
@@ -261,6 +289,7 @@ class Federation:
             floors=reader.read(Limits, "floors", mapping.get("floors", {})),
             scorecard=reader.read(Card, "scorecard", mapping.get("scorecard", {})),
             neural=reader.read(Neural, "neural", mapping.get("neural", {})),
+            privacy=reader.read(Privacy, "privacy", mapping.get("privacy", {})),
             release=reader.read(Publishing, "release", mapping.get("release", {})),
         )
         reader.check(2 <= len(parties) <= 10, "parties", "must be 2 to 10 tables", len(parties))
@@ -311,6 +340,12 @@ class PartyFile:
         "May moments over other rows or bins follow earlier ones? They differ in small groups",
         choices=("refuse", "accept"),
     )
+    privacy_epsilon: float = setting(
+        10.0, "Epsilon that all noisy releases together may cost this party's customers", low=0.0
+    )
+    privacy_delta: float = setting(
+        1e-5, "Delta of that budget; below one over the customers", low=1e-12, high=0.1
+    )
     key: str = setting("identity.key", "Ed25519 private key; only its owner may read the file")
     customers: str = setting(
         "", "Table with the customers of the score feed; empty: those of train and test"
@@ -333,6 +368,7 @@ SECTIONS: Mapping[str, type] = {
     "floors": Limits,
     "scorecard": Card,
     "neural": Neural,
+    "privacy": Privacy,
     "release": Publishing,
 }
 

@@ -162,7 +162,7 @@ def test_one_shots_end_well_and_services_stay_healthy(demo):
     for name in ("superlink", "relay", "limits"):
         assert found[name]["Health"] == "healthy"
     # The nodes were let in before they started: none was turned away, none started twice.
-    assert "2004" not in demo.compose("logs", "--no-color", *PARTIES).stdout
+    assert "[code: 2004]" not in demo.compose("logs", "--no-color", *PARTIES).stdout
 
 
 def test_the_release_is_signed_by_every_party_and_a_changed_one_is_refused(demo, tmp_path):
