@@ -28,7 +28,7 @@ from clients.datasets import (
 from clients.sources import download
 from shared.contract import EVERY, Contract, Feature
 from shared.errors import ConfigError, DataError, EnvironmentFault, UsageError
-from tests import support
+from tests import banks, support
 
 CONTRACT, _ = embedded_contract("uci_default")
 PUBLISHED = [*UCI_COLUMNS[:-1], "default payment next month"]
@@ -347,6 +347,22 @@ def test_check_answers_an_unknown_party_with_the_nearest(tmp_path):
     error = run("check", tmp_path / "a.csv", "--contract", "world", "--party", "burau").exception
     assert isinstance(error, UsageError)
     assert "did you mean 'bureau'" in str(error)
+
+
+def test_a_bank_of_any_name_checks_the_columns_that_banks_share(tmp_path):
+    contract = write(tmp_path, "contract.toml", banks.CONTRACT.encode())
+    columns = banks.people(60, seed=1)
+    names = ("ID", "INCOME", "LATE", "AGE", "HOME", "DEFAULT")
+    rows = zip(*(columns[name] for name in names), strict=True)
+    lines = [",".join(names), *(",".join(str(cell) for cell in row) for row in rows), ""]
+    text = "\n".join(lines).encode()
+    args = ("--contract", contract, "--party", "north")
+    result = run("check", write(tmp_path, "north.csv", text), *args)
+    assert result.exit_code == 0, result.exception
+    assert "party north" in result.stdout
+    short = write(tmp_path, "short.csv", text.replace(b"AGE", b"EGA"))
+    error = run("check", short, *args).exception
+    assert "AGE: column is missing" in error.findings
 
 
 def test_fetch_of_a_wrong_table_writes_nothing(tmp_path, table):
