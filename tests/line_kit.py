@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from server.limits.basis.reasons import Reason
-from server.limits.line.acts import open_line, request
+from server.limits.line.limit_acts import open_line, request
 from server.limits.line.review import review
 from server.limits.line.target import target_from
 from server.limits.line.triggers import Facts

@@ -16,7 +16,8 @@ from server.limits.basis.reasons import Reason
 from server.limits.caps.caps import counted_income
 from server.limits.caps.decide import decide
 from server.limits.line import acts as line_acts
-from server.limits.line.acts import Acted
+from server.limits.line import limit_acts
+from server.limits.line.acted import Acted
 from server.limits.line.delinquency import advance
 from server.limits.line.line import LOOKED_INTO, Cause, Line, State, Temporary
 from server.limits.line.reasons import because
@@ -74,8 +75,8 @@ def _open(case: UnderDecision) -> Outcome:
         return case.done(Acted(case.before, ()), (Reason("P-FIT", "outside"),))
     if not case.rules.product.opens(goal.lowest_minor):
         return case.done(Acted(case.before, ()), goal.told())
-    asked = line_acts.request(case.ask.product, day)
-    opened = line_acts.open_line(asked.line, goal, case.rules.line, day, consent=True)
+    asked = limit_acts.request(case.ask.product, day)
+    opened = limit_acts.open_line(asked.line, goal, case.rules.line, day, consent=True)
     return case.done(Acted(opened.line, (*asked.events, *opened.events)))
 
 
@@ -106,11 +107,11 @@ def _asked(case: UnderDecision) -> Outcome:
 
 def _accept(case: UnderDecision) -> Outcome:
     check_free(case, "nothing is raised")
-    return case.done(line_acts.accept_offer(case.before, case.goal, case.rules.line, case.ask.day))
+    return case.done(limit_acts.accept_offer(case.before, case.goal, case.rules.line, case.ask.day))
 
 
 def _decline(case: UnderDecision) -> Outcome:
-    return case.done(line_acts.decline_offer(case.before, case.ask.day))
+    return case.done(limit_acts.decline_offer(case.before, case.ask.day))
 
 
 def _self_lower(case: UnderDecision) -> Outcome:
@@ -119,7 +120,7 @@ def _self_lower(case: UnderDecision) -> Outcome:
         why = f"limit_minor must be 0 or more and below {line.approved_limit_minor}"
         raise Conflict(why, check="limit", hint="a higher one is asked for by `increase`")
     owed = case.grounds.owed_minor
-    return case.done(line_acts.self_lower(line, limit, owed, case.rules.line, case.ask.day))
+    return case.done(limit_acts.self_lower(line, limit, owed, case.rules.line, case.ask.day))
 
 
 def _freeze(case: UnderDecision) -> Outcome:
@@ -149,7 +150,7 @@ def _temporary(case: UnderDecision) -> Outcome:
         raise Conflict(f"until must lie from {day} to {last}", check="until")
     passing = Temporary(amount, policy.temporary_purposes[0], day, until)
     owed = case.grounds.owed_minor
-    acted = line_acts.grant_temporary(case.before, passing, owed, policy, day)
+    acted = limit_acts.grant_temporary(case.before, passing, owed, policy, day)
     return case.done(acted, (because("P-EXTRA", until=until.isoformat()),))
 
 
@@ -187,7 +188,7 @@ def _override(case: UnderDecision) -> Outcome:
     line, amount = case.before, case.amount()
     if amount > line.effective_limit_minor:
         check_free(case, "nothing is raised, by nobody")
-    acted = line_acts.override_limit(
+    acted = limit_acts.override_limit(
         line, amount, case.grounds.owed_minor, case.goal, case.rules.line, case.ask.day
     )
     return case.done(acted)

@@ -10,7 +10,7 @@ from server.limits.basis.reasons import Reason
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import Decision
 from server.limits.caps.snapshot import Snapshot
-from server.limits.line.acts import Acted
+from server.limits.line.acted import Acted
 from server.limits.line.events import Initiator, LineEvent
 from server.limits.line.line import Line
 from server.limits.line.reasons import first_of

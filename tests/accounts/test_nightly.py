@@ -15,7 +15,7 @@ from server.accounts import nightly
 from server.accounts.desk import desk_over
 from server.accounts.nightly import review_due
 from server.limits.basis.reasons import Reason
-from server.limits.line import acts as line_acts
+from server.limits.line import limit_acts
 from server.limits.line.events import line_to_mapping
 from server.limits.line.target import target_from
 from server.limits.rules.line_lint import parse_line_policy
@@ -34,9 +34,9 @@ POLICY = parse_line_policy(*embedded("line_reference"))
 
 def many(office, number, limit=1_000_000, first=0):
     """Open lines of customers that no feed knows, as an older system might have left them."""
-    asked = line_acts.request("revolving_consumer", office.day)
+    asked = limit_acts.request("revolving_consumer", office.day)
     goal = target_from(limit, (Reason("P-GRADE", "policy", amount_minor=limit),), POLICY)
-    line = line_acts.open_line(asked.line, goal, POLICY, office.day, consent=True).line
+    line = limit_acts.open_line(asked.line, goal, POLICY, office.day, consent=True).line
     with office.store.write() as db:
         for at in range(first, first + number):
             row = NewLine(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import decide
-from server.limits.line.acts import self_lower, withdraw_consent
+from server.limits.line.acts import withdraw_consent
 from server.limits.line.events import replay
+from server.limits.line.limit_acts import self_lower
 from server.limits.line.line import State
 from server.limits.line.reasons import LINE_CODES
 from server.limits.line.restore import restoration

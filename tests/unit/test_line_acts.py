@@ -7,14 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from server.limits.line.acts import (
-    close_line,
-    freeze,
-    grant_temporary,
-    open_line,
-    request,
-    self_lower,
-)
+from server.limits.line.acts import close_line, freeze
+from server.limits.line.limit_acts import grant_temporary, open_line, request, self_lower
 from server.limits.line.line import State, Temporary
 from server.limits.line.waterfall import Room, available
 from shared.errors import Conflict, Refused, UsageError

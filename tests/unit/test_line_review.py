@@ -10,7 +10,7 @@ import pytest
 
 from server.limits.basis.reasons import Reason
 from server.limits.caps.decide import decide
-from server.limits.line.acts import accept_offer, decline_offer
+from server.limits.line.limit_acts import accept_offer, decline_offer
 from server.limits.line.line import State
 from server.limits.line.target import Target, target_from, target_of
 from shared.errors import Conflict, DataError, Refused

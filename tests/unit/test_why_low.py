@@ -13,7 +13,8 @@ from server.limits.answers.why_low import caps_view, multiplier_of, path_view, s
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import decide
 from server.limits.caps.snapshot import Scorer, Share
-from server.limits.line.acts import close_line, freeze, self_lower, withdraw_consent
+from server.limits.line.acts import close_line, freeze, withdraw_consent
+from server.limits.line.limit_acts import self_lower
 from server.limits.line.line import Temporary
 from server.limits.line.target import target_of
 from server.limits.line.waterfall import Room, available

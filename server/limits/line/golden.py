@@ -15,9 +15,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from server.limits.basis.reasons import Reason
-from server.limits.line.acts import open_line, request
 from server.limits.line.events import LineEvent
 from server.limits.line.history import History, measures
+from server.limits.line.limit_acts import open_line, request
 from server.limits.line.line import Line, State
 from server.limits.line.restore import Restoration, restoration
 from server.limits.line.review import review

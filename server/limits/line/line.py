@@ -1,8 +1,8 @@
 """A credit line as a value, and the state machine it moves on (domain 5.1, 5.2).
 
 Nothing here decides. A line changes only through events (`server.limits.line.events`), which check
-every move against `MOVES`; what decides is `server.limits.line.review` and
-`server.limits.line.acts`.
+every move against `MOVES`; what decides is `server.limits.line.review`, and what people do by hand
+stands in `server.limits.line.limit_acts` and `server.limits.line.acts`.
 """
 
 from __future__ import annotations
