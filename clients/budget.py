@@ -7,7 +7,7 @@ for again costs again, since a second draw of noise over the same data is a seco
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,16 +126,27 @@ class Budget:
         BudgetSpent
             If it would pass the limit; then nothing was written.
         """
+        total = self.check(what, [mechanism])
+        line = {"time": self._now(), "run": run, "what": what, "binding": binding}
+        append_line(self._path, {"kind": "privacy", **line, **asdict(mechanism)})
+        return total
+
+    def check(self, what: str, mechanisms: Iterable[Mechanism]) -> float:
+        """Return epsilon in all if these releases came on top; nothing is written.
+
+        Raises
+        ------
+        BudgetSpent
+            If it would pass the limit.
+        """
         before = [line.mechanism for line in self.lines()]
-        total = epsilon([*before, mechanism], self._limit.delta)
+        total = epsilon([*before, *mechanisms], self._limit.delta)
         if total > self._limit.epsilon:
             raise BudgetSpent(
                 f"{what}: epsilon would be {total:.3f} of {self._limit.epsilon:g} allowed at delta "
                 f"{self._limit.delta:g}; {self.epsilon():.3f} are spent",
                 hint="more noise, or the party raises its own budget in party.toml",
             )
-        line = {"time": self._now(), "run": run, "what": what, "binding": binding}
-        append_line(self._path, {"kind": "privacy", **line, **asdict(mechanism)})
         return total
 
     def multiplier_left(self, *, rate: float = 1.0, steps: int = 1) -> float:

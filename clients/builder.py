@@ -141,14 +141,33 @@ def fit(party: Party, run: Run, opened: Opened) -> dict[str, Any]:
     DataError
         If all customers behind the moments are of one class.
     """
-    shape = party.shape
-    mine = shape.unit(party.name)
+    mine = party.shape.unit(party.name)
     n_rows = int(opened.own[mine][-2:, -2:].sum())
     started = time.perf_counter()
-    moments = moments_of(opened, mine, n_rows)
-    if not 0 < moments.n_bad < n_rows:
+    return fit_moments(party, run, moments_of(opened, mine, n_rows), started)
+
+
+def fit_moments(
+    party: Party, run: Run, moments: Moments, started: float, *, ridge: float | None = None
+) -> dict[str, Any]:
+    """Fit the card to moments; see `fit`.
+
+    Parameters
+    ----------
+    party : Party
+    run : Run
+    moments : Moments
+    started : float
+        When work on it began, of `time.perf_counter`.
+    ridge : float, optional
+        What noise in the moments asks for.
+    """
+    shape = party.shape
+    if not 0 < moments.n_bad < moments.n:
         raise DataError("label", ["the customers to learn from are of one class only"])
     settings = settings_of(party)
+    if ridge is not None:
+        settings = replace(settings, ridge=ridge)
     draft = draft_card(moments, settings)
     card = card_of(draft, party.contract, settings.scale)
     seconds = time.perf_counter() - started

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import builder, feeds
+from clients import builder, feeds, noise, noisy_columns
 from clients.alone import evaluate_alone
 from clients.parts import (
     Part,
@@ -35,6 +35,7 @@ from shared.arrays import pack_value, unpack_value
 from shared.errors import BadPeer, DataError, FloorBroken
 from shared.groups import in_process
 from shared.jobs import Run, score_job
+from shared.privacy.terms import MOST_BINS
 from shared.protocols.align import AlignJob, Alignment, align_party
 from shared.protocols.products import OneHot, multiply
 from shared.protocols.sample import sample_rows, toss
@@ -87,6 +88,7 @@ def score_jobs(party: Party, run: Run) -> list[ScoreJob]:
 
 def align(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
     """Find the common customers, to learn from and to evaluate on, in one common order."""
+    noise.check_budget(party)
     return _keep_alignment(party, run, find_common(party, channel, run.align()))
 
 
@@ -167,12 +169,17 @@ def moments(
     rows = party.store.load_array(run.name, "train_rows")
     work = run.moments(int(job["n_train"]))
     _check_count(len(rows), int(job["n_train"]))
-    plans = plan(party, rows, work.n_rows)
+    plans = plan(party, run, rows, work.n_rows)
     salt = urandom(32)
     coin = toss(channel, run.federation.holders, plans_digest(plans, salt))
     sampled = rows[sample_rows(coin, len(rows), work.n_rows)]
     order = _order(party, run, coin)
     mine = matrix(party, plans, sampled, order)
+    result = {"order": order, "width": mine.width, "blocks": len(plans)}
+    if run.noisy:
+        fitted = noisy_columns.moments(party, channel, run, work, mine)
+        party.store.save_value(run.name, "plans", plans_to_value(plans))
+        return result | fitted
     binding = binding_of(party, sampled, plans)
 
     def consent() -> None:
@@ -200,7 +207,6 @@ def moments(
         consent=consent,
     )
     party.store.save_value(run.name, "plans", plans_to_value(plans))
-    result = {"order": order, "width": mine.width, "blocks": len(plans)}
     if opened is None:
         return result
     return result | builder.fit(party, run, opened)
@@ -243,16 +249,18 @@ def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
     return builder.finish(party, run, totals, train, test, alone.total(codes_test), tables)
 
 
-def plan(party: Party, rows: NDArray[np.int64], n_sampled: int) -> Plans:
+def plan(party: Party, run: Run, rows: NDArray[np.int64], n_sampled: int) -> Plans:
     """Plan the own bins on the common customers, from the own values alone.
 
     The builder keeps the thresholds that its own label asks for first, as many as the federation
-    allows.
+    allows. With noise every other holder reads its bins off a noisy histogram.
     """
     settings = column_settings(party, len(rows), n_sampled)
     # The common order is random to everybody: its first rows are a sample, and memory stays flat.
     few = rows[:n_sampled]
     values = take(party.train, few)
+    if run.noisy and not party.is_builder:
+        return noise.plan_alone(party, run, values, len(few))
     features = party.contract.of(party.name)
     plans = plan_blocks(party.name, features, values, settings, with_pairs=not party.is_builder)
     if not party.is_builder:
@@ -269,13 +277,14 @@ def plan(party: Party, rows: NDArray[np.int64], n_sampled: int) -> Plans:
 
 
 def column_settings(party: Party, n_rows: int, n_sampled: int) -> ColumnSettings:
-    """Return how columns are cut, as the federation agreed."""
+    """Return how columns are cut, as the federation agreed; with noise coarsely, without pairs."""
     card = party.federation.scorecard
+    noisy = noise.asked_for(party)
     return ColumnSettings(
-        thresholds=card.thresholds,
+        thresholds=min(card.thresholds, MOST_BINS - 1) if noisy else card.thresholds,
         pair_thresholds=max(card.pair_thresholds, 1),
         pair_levels=card.pair_levels,
-        pairs=card.pair_thresholds > 0,
+        pairs=card.pair_thresholds > 0 and not noisy,
         floors=_floors_for_sample(floors(party), n_rows, n_sampled),
         summaries=party.contract.summaries,
     )

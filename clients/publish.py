@@ -10,8 +10,8 @@ fails ends the phase at every party, by name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from clients import feeds
@@ -30,7 +30,9 @@ from shared.challenger.network import Network
 from shared.errors import BadPeer
 from shared.instants import seconds_of
 from shared.jobs import Run
-from shared.ledger import GENESIS
+from shared.ledger import GENESIS, Line
+from shared.manifest import Noised, noised_from
+from shared.privacy.audit import audit
 from shared.protocols.pseudonym import agree_pseudonym_key
 from shared.release import (
     MAX_BYTES,
@@ -168,12 +170,21 @@ def state_of(party: Party) -> dict[str, Any]:
         "signed": party.store.journal.last_release,
         "counter": 0,
         "parent": "",
+        "privacy": _privacy(lines, party.federation.privacy.delta),
     }
     if release_names(party.releases):
         newest = load_release(party.releases).manifest
         state |= {"counter": newest.counter, "parent": newest.digest()}
         state["signed"] = max(state["signed"], newest.counter)  # also where the journal was lost
     return state
+
+
+def _privacy(lines: Sequence[Line], delta: float) -> dict[str, Any] | None:
+    """Return what a ledger comes to, worked out again; None where no line has noise."""
+    if all(line.entry.noise is None for line in lines):
+        return None
+    found = audit(lines, delta)
+    return asdict(Noised(found.epsilon, delta, found.with_noise, found.without))
 
 
 def receive_state(channel: SealedChannel, name: str) -> dict[str, Any]:
@@ -185,9 +196,13 @@ def receive_state(channel: SealedChannel, name: str) -> dict[str, Any]:
         If it is malformed.
     """
     value = unpack_value(channel.receive(name, "release/state"), cap=4096)
-    good = isinstance(value, dict) and value.keys() == _STATE.keys()
+    good = isinstance(value, dict) and value.keys() == {*_STATE, "privacy"}
     if not good or any(type(value[key]) is not kind for key, kind in _STATE.items()):
         raise BadPeer("what it says of its ledger and releases is malformed", party=name)
+    try:
+        _ = value["privacy"] is None or noised_from(value["privacy"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadPeer("what it says of its noise is malformed", party=name) from error
     if not 0 <= value["counter"] <= value["signed"] < MAX_COUNTER:
         raise BadPeer("the counters of its releases make no sense", party=name)
     return dict(value)
@@ -290,6 +305,7 @@ def manifest_of(
                 ledger_lines=state["ledger_lines"],
                 worth=float(worth.get(name, 0.0)),
                 baseline_points=model.baseline_points(name),
+                privacy=noised_from(state["privacy"]) if state["privacy"] else None,
             )
             for name, state in sorted(states.items())
         },
@@ -377,6 +393,8 @@ def check_head(
     mine = draft.parties[party.name]
     if (mine.ledger_head, mine.ledger_lines) != (state["ledger_head"], state["ledger_lines"]):
         refuse("ledger", f"it does not state the ledger of {party.name} as it stands")
+    if mine.privacy != (noised_from(state["privacy"]) if state["privacy"] else None):
+        refuse("ledger", f"it says another epsilon than the ledger of {party.name} comes to")
     check_model()
     if draft.counter <= state["signed"]:
         refuse("counter", f"{party.name} signed release {state['signed']} already")

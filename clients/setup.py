@@ -12,7 +12,7 @@ import typer
 
 from clients.holdings import load_contract
 from clients.keys import make_keys
-from shared.config import Card, Limits, Member, Neural, PartyFile, Protocol, Publishing
+from shared.config import Card, Limits, Member, Neural, PartyFile, Privacy, Protocol, Publishing
 from shared.contract import EVERY
 from shared.edge.files import write_atomic
 from shared.errors import EnvironmentFault, UsageError
@@ -136,6 +136,7 @@ def init_federation(
         "floors": Limits(),
         "scorecard": Card(),
         "neural": Neural(),
+        "privacy": Privacy(),
         "release": _publishing(len(everybody), len(banks)),
     }
     text += "\n".join(commented(section, values) for section, values in sections.items())

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import bank_builder, builder, phases
+from clients import bank_builder, builder, noise, noisy_banks, noisy_builder, phases
 from clients.parts import Plans, encode, plans_digest, plans_from_value, plans_to_value, take
 from clients.party import Party
 from shared.arrays import pack_value, unpack_value
@@ -68,6 +68,7 @@ def align(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) 
     dict
         Common customers to learn from and to evaluate on, by bank that this party knows of.
     """
+    noise.check_budget(party)
     shape = survivors(party, run)
     banks = shape.banks if party.name in shape.columns else (party.name,)
     common = {}
@@ -133,11 +134,15 @@ def bins(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any])
     BadPeer
         If the builder's plan is none of public buckets.
     """
+    noise.check_budget(party)
     shape = survivors(party, run, banks_only=True)
     rows = _rows(party, run, job, party.name, "train")[: party.federation.protocol.sample_cap]
     minimum = party.federation.floors.rows
     if len(rows) < minimum:
         raise FloorBroken(f"{len(rows)} customers; a sum takes at least {minimum} of a bank")
+    if run.noisy:
+        columns, plans = noisy_banks.plan_bins(party, channel, run, shape, rows)
+        return _keep_bins(party, run, _shown(party, channel, shape, columns, plans, ()))
     columns = tallies(party.contract.of(party.name), party.contract.summaries)
     values = take(party.train, rows)
     binding = _bucket_binding(party, rows, columns)
@@ -151,7 +156,10 @@ def bins(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any])
     planned: tuple[Plans, Plans] = ((), ())
     if summed is not None:
         planned = bank_builder.plan_bins(party, shape, columns, summed, rows)
-    value = _shown(party, channel, shape, columns, *planned)
+    return _keep_bins(party, run, _shown(party, channel, shape, columns, *planned))
+
+
+def _keep_bins(party: Party, run: Run, value: dict[str, Any]) -> dict[str, Any]:
     party.store.save_value(run.name, f"bins_{run.attempt}", value)
     proposed = plans_from_value(value["proposed"], "bins")
     return {"bins": _digest(value), "cells": sum(plan.n_atoms for plan in proposed)}
@@ -254,13 +262,19 @@ def moments(
             raise BadPeer(f"counts other customers of {bank} than were aligned", party=COORDINATOR)
     if party.name in shape.columns:
         together = np.concatenate([found[: work.rows[bank]] for bank, found in rows.items()])
-        plans = phases.plan(party, together, len(together))
+        plans = phases.plan(party, run, together, len(together))
     else:
         plans, _ = _bank_plans(party, run, job)
     mine = {
         bank: _sampled(party, channel, run, job, shape, bank, found, plans)
         for bank, found in rows.items()
     }
+    matrices = {bank: matrix for bank, (matrix, _) in mine.items()}
+    result = {"width": next(iter(matrices.values())).width, "blocks": len(plans)}
+    if run.noisy:
+        released = noisy_banks.add(party, channel, run, work, matrices)
+        party.store.save_value(run.name, f"plans_{run.attempt}", plans_to_value(plans))
+        return result if released is None else result | noisy_builder.fit_sum(party, run, released)
     binding = _moments_binding(party, plans, mine)
     n_rows = sum(len(chosen) for _, chosen in mine.values())
 
@@ -275,21 +289,20 @@ def moments(
             unit="customers of all banks in a pair of bins",
             recipient=shape.builder,
             rows=n_rows,
-            values=next(iter(mine.values()))[0].width ** 2,
+            values=result["width"] ** 2,
             binding=binding,
         )
 
     opened = add_blocks(
         channel,
         work,
-        {bank: matrix for bank, (matrix, _) in mine.items()},
+        matrices,
         minimum=phases.floors(party).minimum(work.total),
         max_rank_share=party.federation.floors.builder_rank,
         journal=party.store.journal,
         consent=consent,
     )
     party.store.save_value(run.name, f"plans_{run.attempt}", plans_to_value(plans))
-    result = {"width": next(iter(mine.values()))[0].width, "blocks": len(plans)}
     return result if opened is None else result | builder.fit(party, run, opened)
 
 

@@ -30,17 +30,22 @@ from _credit import BILLS, BUILDER, HOLDERS, PAYMENTS, STATUS, Table, read_split
 from numpy.typing import NDArray
 
 from shared import metrics
+from shared.contract import EVERY
+from shared.contract import Feature as Contracted
 from shared.masks import Keystream
 from shared.neural.layout import Layout
 from shared.neural.net import build
 from shared.neural.train import default_prob
 from shared.privacy.accounting import UNIT, Mechanism, epsilon, multiplier_for, split_in_two
-from shared.privacy.edges import amount_grid, edges_of, histogram
 from shared.privacy.moments import Table as Release
 from shared.privacy.noise import SharedNoise, honest_majority
+from shared.privacy.plans import coarse_tallies, plan_noisy
 from shared.privacy.sgd import Clip, dp_update
+from shared.privacy.terms import BINS_SHARE, MOST_BINS, shared_noise
 from shared.privacy.tidy import tidy
+from shared.scorecard.bins import Axis, Floors
 from shared.scorecard.blocks import Block
+from shared.scorecard.buckets import count_all
 from shared.scorecard.build import BuildSettings, draft_card
 from shared.scorecard.columns import BlockPlan, ColumnSettings, plan_blocks
 from shared.scorecard.moments import Moments, add, pooled
@@ -56,8 +61,10 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     **dict.fromkeys(PAYMENTS, (0, None)),
     **dict.fromkeys(STATUS, (-2, 9)),
 }
-BINS, BANKS, DELTA = 8, 3, 1e-5
-EDGES_SHARE = 0.1
+COLUMNS = tuple(
+    Contracted(name, EVERY, "integer", low=low, high=high) for name, (low, high) in RANGES.items()
+)
+BANKS, DELTA = 3, 1e-5
 PACKAGES = ("numpy", "torch", "dp-accounting", "opacus")
 MOST_LOSS, MOST_APART = 0.006, 0.02
 
@@ -81,21 +88,16 @@ class Feature:
 
 @dataclass(frozen=True)
 class Design:
-    """Bin edges of each feature, and the blocks they make."""
+    """How the features are cut."""
 
-    edges: tuple[tuple[float, ...], ...]
+    plans: tuple[BlockPlan, ...]
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return tuple(
-            _block(name, len(edges)) for name, edges in zip(FEATURES, self.edges, strict=True)
-        )
+        return tuple(plan.public() for plan in self.plans)
 
-    def codes(self, table: Table) -> list[NDArray[np.int64]]:
-        return [
-            np.searchsorted(np.array(edges), table[name], side="left")
-            for name, edges in zip(FEATURES, self.edges, strict=True)
-        ]
+    def codes(self, table: Table) -> list[NDArray[Any]]:
+        return [plan.encode(table) for plan in self.plans]
 
     def moments(self, table: Table) -> Moments:
         return pooled(self.blocks, self.codes(table), table["y"])
@@ -107,12 +109,6 @@ class Design:
             for block, code in zip(self.blocks, self.codes(table), strict=True)
         ]
         return np.concatenate(parts, axis=1)
-
-
-def _block(name: str, edges: int) -> Block:
-    ladder = (np.arange(edges + 1)[:, None] > np.arange(edges)[None, :]).astype(np.uint8)
-    columns = tuple(f"{name} above {k}" for k in range(edges))
-    return Block("banks", (name,), columns, ladder, np.zeros(edges, dtype=np.int8))
 
 
 def read(folder: Path) -> tuple[Table, Table]:
@@ -139,32 +135,25 @@ def banks_of(table: Table) -> list[Table]:
 
 
 def exact_design(table: Table) -> Design:
-    quantiles = np.arange(1, BINS) / BINS
-    edges = [np.unique(np.quantile(table[name], quantiles)) for name in FEATURES]
-    return Design(
-        tuple(
-            tuple(e[e < table[name].max()].tolist())
-            for name, e in zip(FEATURES, edges, strict=True)
-        )
-    )
+    """Cut at the customers' own quantiles: what the noise is held against."""
+    plans = []
+    for name in FEATURES:
+        edges = np.unique(np.quantile(table[name], np.arange(1, MOST_BINS) / MOST_BINS))
+        kept = tuple(edges[edges < table[name].max()].tolist())
+        plans.append(BlockPlan(EVERY, Axis(name, kept, (), (), float(np.median(table[name])))))
+    return Design(tuple(plans))
 
 
 def noisy_design(banks: list[Table], multiplier: float, entropy: Any) -> Design:
-    """Edges from the banks' noisy histograms; one customer moves one count a feature."""
-    grids = [amount_grid(*RANGES[name]) for name in FEATURES]
-    noise = SharedNoise(BANKS, honest_majority(BANKS), len(FEATURES), multiplier)
-    size = sum(map(len, grids))
-    total = np.zeros(size, dtype=np.int64)
+    """Plan from the banks' noisy histograms as the product does."""
+    columns = coarse_tallies(COLUMNS, ())
+    noise, unit = shared_noise(BANKS, 0, len(columns), multiplier)
+    total = np.zeros(sum(column.size for column in columns))
     for bank in banks:
-        own = [histogram(bank[name], grid) for name, grid in zip(FEATURES, grids, strict=True)]
-        total += np.concatenate(own) + noise.draw(size, entropy)
-    parts = np.split(total.astype(np.float64), np.cumsum([len(grid) for grid in grids])[:-1])
-    return Design(
-        tuple(
-            edges_of(part, grid, BINS, noise.deviation)
-            for part, grid in zip(parts, grids, strict=True)
-        )
-    )
+        total += count_all(columns, bank) * unit + noise.draw(len(total), entropy)
+    n = sum(len(bank["y"]) for bank in banks)
+    deviation = noise.deviation / unit
+    return Design(plan_noisy(EVERY, columns, total / unit, deviation, n, Floors()))
 
 
 def auc_of_card(moments: Moments, design: Design, test: Table, ridge: float = 1e-3) -> float:
@@ -174,15 +163,15 @@ def auc_of_card(moments: Moments, design: Design, test: Table, ridge: float = 1e
 
 
 def private_card(banks: list[Table], test: Table, multiplier: float, entropy: Any) -> float:
-    first, second = split_in_two(multiplier, EDGES_SHARE)
+    first, second = split_in_two(multiplier, BINS_SHARE)
     design = noisy_design(banks, first, entropy)
     release = Release.of(design.blocks)
-    noise = SharedNoise(BANKS, honest_majority(BANKS), release.squared_sensitivity, second)
+    noise, unit = shared_noise(BANKS, 0, release.squared_sensitivity, second)
     total = np.zeros(release.size, dtype=np.int64)
     for bank in banks:
-        total += release.vector(design.moments(bank)) + noise.draw(release.size, entropy)
+        total += release.vector(design.moments(bank)) * unit + noise.draw(release.size, entropy)
     n = sum(len(bank["y"]) for bank in banks)
-    tidied = tidy(total, design.blocks, n, noise.deviation)
+    tidied = tidy(total / unit, design.blocks, n, noise.deviation / unit)
     return auc_of_card(tidied.moments, design, test, tidied.ridge)
 
 
@@ -290,7 +279,7 @@ def priced(
     steps = STEPS.get(target, 160)
     whole = multiplier_for(target, DELTA)
     if what == "network":
-        first, _ = split_in_two(whole, EDGES_SHARE)
+        first, _ = split_in_two(whole, BINS_SHARE)
         before = (Mechanism(first),)
         multiplier = multiplier_for(target, DELTA, rate=RATE, steps=steps, before=before)
     aucs = []

@@ -123,6 +123,7 @@ def summary(outcome: dict[str, Any], federation: Federation, folder: Path) -> di
         "alone": scored["alone"],
         "worth": fitted["worth"],
         "release": _release(outcome["release"][builder]),
+        "privacy": _privacy(outcome["release"][builder]),
         "seconds": {**outcome["seconds"], "fit": fitted["fit_seconds"]},
         "bytes": {
             phase: {
@@ -147,6 +148,12 @@ def _release(reply: dict[str, Any]) -> dict[str, Any]:
         "counter": reply["release"]["manifest"]["counter"],
         "signatures": sorted(reply["release"]["signatures"]),
     }
+
+
+def _privacy(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return what the ledgers of parties with noise come to, by their own signed word."""
+    parties = reply["release"]["manifest"]["parties"]
+    return {name: one["privacy"] for name, one in sorted(parties.items()) if "privacy" in one}
 
 
 _COST = {"seconds", "bytes_sent", "bytes_received", "peak_rss_mb", "node"}
@@ -190,6 +197,11 @@ def table(result: dict[str, Any]) -> None:
     release = result["release"]
     signed = ", ".join(release["signatures"])
     _OUT.print(f"release: {release['name']} ({release['digest'][:12]}), signed by {signed}")
+    if result["privacy"]:
+        from shared.manifest import noised_from  # noqa: PLC0415 - it loads numpy as well
+
+        for name, value in result["privacy"].items():
+            _OUT.print(f"noise: {name} {noised_from(value).told()}")
 
 
 def _scores(row: dict[str, Any]) -> tuple[str, str, str, str]:

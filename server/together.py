@@ -24,7 +24,7 @@ from shared.channel import NO_ANSWER
 from shared.errors import BadPeer, PartyLost, Refused, RunFailed
 from shared.jobs import Run, align_job, score_job
 from shared.protocols.align import align_coordinator
-from shared.protocols.blocks import assist_blocks
+from shared.protocols.blocks import assist_blocks, hear_grain
 from shared.protocols.score import MAX_POINTS, assist
 from shared.protocols.sum import sum_coordinator
 from shared.sealed import SealedChannel
@@ -213,7 +213,8 @@ def _align(channel: SealedChannel, run: Run, shape: Shape, _: Job) -> None:
 
 def _bins(channel: SealedChannel, run: Run, shape: Shape, _: Job) -> None:
     length = _length(channel.receive(shape.builder, "bins/length"), shape.builder)
-    sum_coordinator(channel, run.counts(shape, "bins", length))
+    grain = hear_grain(channel, shape.builder) if run.noisy else None
+    sum_coordinator(channel, run.counts(shape, "bins", length, grain))
 
 
 def _cells(channel: SealedChannel, run: Run, shape: Shape, job: Job) -> None:

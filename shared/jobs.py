@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from shared.config import Federation
 from shared.errors import Refused
+from shared.privacy.noise import Grain, bound_of
 from shared.protocols.align import AlignJob
 from shared.protocols.blocks import MAX_ROWS, BlocksJob
 from shared.protocols.products import ProductJob
@@ -90,7 +91,9 @@ class Run:
     def moments(self, n_train: int) -> ProductJob:
         """Return the products that the card is fitted on."""
         n_rows = min(n_train, self.federation.protocol.sample_cap)
-        return self._products("moments", n_rows, only=False)
+        products = self._products("moments", n_rows, only=False)
+        # Noise takes counts below zero and beyond the rows.
+        return replace(products, ring=32) if self.noisy else products
 
     def alone(self, n_test: int, *, both_classes: bool = True) -> ProductJob | None:
         """Return the products that evaluate each holder alone; None with too few customers.
@@ -118,7 +121,12 @@ class Run:
             with_builder_only=only,
         )
 
-    def counts(self, shape: Shape, label: str, length: int) -> SumJob:
+    @property
+    def noisy(self) -> bool:
+        """Whether the moments are opened with noise."""
+        return self.federation.privacy.moments_epsilon > 0
+
+    def counts(self, shape: Shape, label: str, length: int, grain: Grain | None = None) -> SumJob:
         """Return a sum of the banks' counts of customers, opened by the builder.
 
         Parameters
@@ -127,6 +135,8 @@ class Run:
         label : str
             What is counted.
         length : int
+        grain : Grain, optional
+            Of the noise that every bank adds; none by default.
         """
         return SumJob(
             run=self.name,
@@ -135,12 +145,12 @@ class Run:
             cohort=shape.banks,
             opener=shape.builder,
             coordinator=COORDINATOR,
-            kind="counts",
+            kind=grain.kind("counts") if grain else "counts",
             model="",
             bits=32,
             length=length,
             scale=0,
-            bound=MAX_ROWS,
+            bound=MAX_ROWS + bound_of(grain.variance) if grain else MAX_ROWS,
         )
 
     def blocks(self, shape: Shape, common: Mapping[str, int]) -> BlocksJob:
@@ -155,7 +165,9 @@ class Run:
         """
         cap = self.federation.protocol.sample_cap
         rows = {bank: min(common[bank], cap) for bank in shape.banks} if shape.columns else {}
-        return BlocksJob(self.name, "moments", self.attempt, shape, COORDINATOR, rows)
+        return BlocksJob(
+            self.name, "moments", self.attempt, shape, COORDINATOR, rows, noisy=self.noisy
+        )
 
     def score(self, n_rows: int, card: str) -> ScoreJob:
         """Return the opening of scores over all common customers."""

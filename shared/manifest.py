@@ -31,6 +31,34 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
+class Noised:
+    """What a party's privacy ledger comes to, where any of its lines has noise.
+
+    Parameters
+    ----------
+    epsilon : float
+        Of all its lines with noise together, at `delta`, as `shared.privacy.audit` worked it out.
+    delta : float
+    with_noise, without : int
+        Lines of either kind, up to the release. Epsilon says nothing of what left without noise:
+        the lines of the card and the feed, which leave with the release, come on top.
+    """
+
+    epsilon: float
+    delta: float
+    with_noise: int
+    without: int
+
+    def told(self) -> str:
+        """Return a sentence that claims no more than is true."""
+        return (
+            f"epsilon {self.epsilon:.3g} at delta {self.delta:g} for {self.with_noise} openings "
+            f"with noise; {self.without} openings before this release had none, and epsilon says "
+            "nothing of them"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Signatory:
     """A party as the release knows it.
 
@@ -48,6 +76,8 @@ class Signatory:
     baseline_points : int
         Mean points of its lines: stands in for it where it is missing or stale. Of a network, the
         points of the mean input.
+    privacy : Noised or None
+        None where no line of its ledger has noise.
     """
 
     fingerprint: str
@@ -55,6 +85,14 @@ class Signatory:
     ledger_lines: int
     worth: float
     baseline_points: int
+    privacy: Noised | None = None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the JSON form; without noise it is as it was before there was any."""
+        value = asdict(self)
+        if self.privacy is None:
+            del value["privacy"]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +160,7 @@ class Manifest:
         del told["model"]
         return {
             **told,
-            "parties": {name: asdict(party) for name, party in self.parties.items()},
+            "parties": {name: party.to_mapping() for name, party in self.parties.items()},
             _MODEL[self.kind]: self.model.to_mapping(),
             "evaluation": dict(self.evaluation),
         }
@@ -201,7 +239,31 @@ def _signatory(value: Mapping[str, Any]) -> Signatory:
         ledger_lines=_whole("ledger_lines", value["ledger_lines"]),
         worth=float(value["worth"]),
         baseline_points=_whole("baseline_points", value["baseline_points"]),
+        privacy=noised_from(value["privacy"]) if "privacy" in value else None,
     )
+
+
+def noised_from(value: Any) -> Noised:
+    """Read what a ledger comes to.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is malformed.
+    """
+    noised = Noised(
+        float(value["epsilon"]),
+        float(value["delta"]),
+        _whole("with_noise", value["with_noise"]),
+        _whole("without", value["without"]),
+    )
+    if len(value) != len(fields(Noised)) or not (
+        0 <= noised.epsilon < float("inf") and 0 < noised.delta < 1
+    ):
+        raise ValueError("privacy: epsilon must be finite and delta in (0, 1)")
+    if noised.with_noise < 1 or noised.without < 0:
+        raise ValueError("privacy: one line with noise or more")
+    return noised
 
 
 def form_problem(manifest: Manifest) -> str:

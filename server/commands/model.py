@@ -25,6 +25,7 @@ from shared.config import Federation
 from shared.edge.clock import utc_now
 from shared.edge.files import read_text
 from shared.errors import DataError, NotFound
+from shared.manifest import Manifest
 
 CHECKS = (
     "form",
@@ -79,6 +80,7 @@ def show(
         **model_view(release.manifest, entry.digest),
         "state": entry.state,
         "signed_by": sorted(release.signatures),
+        "privacy": privacy_of(release.manifest),
         "log": [asdict(change) for change in book.log if change.release == entry.name],
     }
     if form is Format.JSON:
@@ -92,6 +94,7 @@ def show(
             typer.echo(f"  {key} {value:.4f}")
     for party in view["parties"]:
         typer.echo(f"  {party['party']:<12} worth {party['worth']:.4f}")
+    _tell_privacy(release.manifest)
     for change in view["log"]:
         was = f"{change['was']} -> " if change["was"] else ""
         typer.echo(
@@ -111,9 +114,28 @@ def verify(
     release = registry.verified(entry.name, agreed, utc_now())
     signers = sorted(release.signatures)
     if form is Format.JSON:
-        emit({"release": entry.name, "digest": entry.digest, "checks": CHECKS, "by": signers})
+        told = {"release": entry.name, "digest": entry.digest, "checks": CHECKS, "by": signers}
+        emit(told | {"privacy": privacy_of(release.manifest)})
         return
     typer.echo(f"{entry.name} is in order: {', '.join(CHECKS)}; signed by {', '.join(signers)}")
+    _tell_privacy(release.manifest)
+
+
+def privacy_of(manifest: Manifest) -> dict[str, Any]:
+    """Return what each party's ledger comes to, by its own signed word; None without noise."""
+    return {
+        name: None if party.privacy is None else asdict(party.privacy)
+        for name, party in sorted(manifest.parties.items())
+    }
+
+
+def _tell_privacy(manifest: Manifest) -> None:
+    noised = {name: one.privacy for name, one in sorted(manifest.parties.items())}
+    if not any(noised.values()):
+        typer.echo("  nothing left a party with noise: no epsilon holds for anything")
+        return
+    for name, one in noised.items():
+        typer.echo(f"  {name:<12} {one.told() if one else 'no opening of it had noise'}")
 
 
 @model.command()

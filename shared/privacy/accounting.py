@@ -15,6 +15,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from shared.errors import BudgetSpent, EnvironmentFault, UsageError
@@ -89,10 +90,11 @@ def epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
     EnvironmentFault
         If `dp-accounting` is not installed.
     """
-    return _epsilon(list(mechanisms), delta, _FINE)
+    return _epsilon(tuple(mechanisms), delta, _FINE)
 
 
-def _epsilon(used: list[Mechanism], delta: float, width: float) -> float:
+@lru_cache(maxsize=512)  # a ledger is worked out again with every release
+def _epsilon(used: tuple[Mechanism, ...], delta: float, width: float) -> float:
     _check_delta(delta)
     if not used:
         return 0.0
@@ -145,7 +147,7 @@ def multiplier_for(
     spent = list(before)
 
     def fits(multiplier: float, width: float = _COARSE) -> bool:
-        return _epsilon([*spent, Mechanism(multiplier, rate, steps)], delta, width) <= target
+        return _epsilon((*spent, Mechanism(multiplier, rate, steps)), delta, width) <= target
 
     if spent and epsilon(spent, delta) >= target:
         raise _spent(target, delta)

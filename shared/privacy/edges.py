@@ -9,32 +9,51 @@ number.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Quarters of an octave from 2^4 to 2^21: a bin of an eighth of the customers needs no more.
-_LOWEST, _HIGHEST, _STEPS = 4, 21, 4
+# Quarters of an octave: a bin of an eighth of the customers needs no finer ends.
+_STEPS = 4
+# Sizes of what nothing is known of: whole numbers from 1, others from a thousandth, up to 2^31.
+_LOWEST, _HIGHEST = -10, 31
+# Below the larger end of a known range so many octaves are told apart, and so many equal parts.
+_OCTAVES, _PARTS = 8, 32
 # Whole numbers of a range so short get a bucket each.
 _SHORT = 64
 
 
-def amount_grid(low: float | None = None, high: float | None = None) -> Floats:
-    """Return the upper ends of an amount's buckets, ascending, the last one infinite.
+def coarse_grid(dtype: str, low: float | None, high: float | None) -> Floats:
+    """Return the upper ends of a number's coarse public buckets, ascending.
 
     Parameters
     ----------
+    dtype : {"integer", "number"}
     low, high : float or None
-        Range of the contract; whole numbers no more than 64 apart get a bucket each.
+        Range of the contract.
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+        A value at an end belongs below it; values above the last end count as the last bucket's.
     """
-    if low is not None and high is not None and high - low < _SHORT:
-        return np.append(np.arange(np.floor(low), np.ceil(high)), np.inf)
-    sizes = np.exp2(np.arange(_LOWEST * _STEPS, _HIGHEST * _STEPS + 1) / _STEPS)
-    ends = np.concatenate([-sizes[::-1], [0.0], sizes])
-    lowest, highest = -np.inf if low is None else low, np.inf if high is None else high
-    inside = (ends >= lowest) & (ends < highest)
-    return np.append(ends[inside], np.inf)
+    if low is not None and high is not None and dtype == "integer" and high - low < _SHORT:
+        return np.arange(np.floor(low), np.ceil(high) + 1.0)
+    first, last = 0 if dtype == "integer" else _LOWEST, _HIGHEST
+    parts = np.zeros(0)
+    if low is not None and high is not None and high > low:
+        last = math.ceil(math.log2(max(abs(low), abs(high))))
+        first = max(first, last - _OCTAVES) if dtype == "integer" else last - _OCTAVES
+        parts = low + (high - low) * np.arange(1, _PARTS) / _PARTS
+    sizes = np.exp2(np.arange(first * _STEPS, last * _STEPS + 1) / _STEPS)
+    ends = np.concatenate([-sizes, [0.0], sizes, parts])
+    ends = np.unique(np.floor(ends) if dtype == "integer" else ends)
+    inside = ends >= (-np.inf if low is None else low)
+    inside &= ends < (np.inf if high is None else high)
+    return np.append(ends[inside], np.inf if high is None else high)
 
 
 def histogram(values: Floats, grid: Floats) -> NDArray[np.int64]:
@@ -53,7 +72,9 @@ def histogram(values: Floats, grid: Floats) -> NDArray[np.int64]:
     return np.bincount(place, minlength=len(grid)).astype(np.int64)
 
 
-def edges_of(counts: Floats, grid: Floats, bins: int, deviation: float) -> tuple[float, ...]:
+def edges_of(
+    counts: Floats, grid: Floats, bins: int, deviation: float, floor: float = 0.0
+) -> tuple[float, ...]:
     """Read edges off noisy counts, at quantiles.
 
     Parameters
@@ -64,15 +85,17 @@ def edges_of(counts: Floats, grid: Floats, bins: int, deviation: float) -> tuple
     bins : int
         Most bins, at least 2.
     deviation : float
-        Of the noise in a bucket. A count below it is taken as none, or hundreds of empty buckets
-        would move every quantile.
+        Of the noise in a bucket. A count that the noise of k empty buckets would reach is taken as
+        none, or hundreds of empty buckets would move every quantile.
+    floor : float
+        Noisy count that every bin must hold.
 
     Returns
     -------
     tuple of float
         At most ``bins - 1``, ascending, ends of buckets.
     """
-    held = np.where(counts > deviation, counts, 0.0)
+    held = np.where(counts > _reach(len(grid)) * deviation, counts, 0.0)
     total = float(held.sum())
     if total <= 0:
         return ()
@@ -83,10 +106,15 @@ def edges_of(counts: Floats, grid: Floats, bins: int, deviation: float) -> tuple
     left = np.maximum(right - 1, 0)
     nearer = (wanted - share[left]) < (share[right] - wanted)
     chosen = np.unique(np.where(nearer, left, right))
-    least = 1 / (4 * bins)  # a bin of hardly anybody would be noise
+    least = max(1 / (4 * bins), floor / total)  # a bin of hardly anybody would be noise
     kept: list[int] = []
     for place in chosen.tolist():
         before = share[kept[-1]] if kept else 0.0
         if share[place] - before >= least and 1 - share[place] >= least:
             kept.append(place)
     return tuple(float(grid[place]) for place in kept)
+
+
+def _reach(buckets: int) -> float:
+    """Return how many deviations the largest of so many noises reaches, about."""
+    return math.sqrt(2 * math.log(max(buckets, 2)))

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,20 @@ Ints = NDArray[np.int64]
 
 #: Factor of the bad counts in the released vector.
 LABEL_WEIGHT = 4
+
+
+def squared_sensitivity(blocks: int, others: int = 0) -> int:
+    """Return the square of the L2 distance by which a customer's record at one party moves all.
+
+    Parameters
+    ----------
+    blocks : int
+        Of the party.
+    others : int
+        Blocks of all other parties, whose records of the customer stay.
+    """
+    tables = blocks * (blocks - 1) // 2 + blocks * others
+    return tables + blocks + LABEL_WEIGHT**2 * blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +92,7 @@ class Table:
     @property
     def squared_sensitivity(self) -> int:
         """Square of the L2 distance by which one customer moves the vector; see the module."""
-        blocks = len(self.sizes)
-        return blocks * (blocks - 1) // 2 + blocks + LABEL_WEIGHT**2 * blocks
+        return squared_sensitivity(len(self.sizes))
 
     @property
     def size(self) -> int:
@@ -101,9 +115,23 @@ class Table:
         """
         if tuple(block.n_atoms for block in moments.blocks) != self.sizes:
             raise UsageError("these moments have other bins than the release")
-        tables = [moments.counts[first, second].ravel() for first, second in self._pairs()]
-        bins = np.diag(moments.counts)
-        return np.concatenate([*tables, bins, LABEL_WEIGHT * moments.bads])
+        return self.released(moments.counts, moments.bads)
+
+    def released(self, counts: NDArray[Any], bads: NDArray[Any]) -> NDArray[Any]:
+        """Return counts, or shares of counts, as the vector to be released.
+
+        Parameters
+        ----------
+        counts : ndarray of integers, shape (A, A)
+            Of residues, shares of the counts: everything here is linear.
+        bads : ndarray of integers, shape (A,)
+
+        Returns
+        -------
+        ndarray of the same type, shape (size,)
+        """
+        tables = [counts[first, second].ravel() for first, second in self._pairs()]
+        return np.concatenate([*tables, np.diag(counts), bads * bads.dtype.type(LABEL_WEIGHT)])
 
     def read(self, vector: NDArray[np.float64] | Ints) -> tuple[Floats, Floats]:
         """Return the counts behind a released vector.

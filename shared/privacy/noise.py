@@ -83,9 +83,18 @@ class SharedNoise:
         return math.sqrt(self.parties * self.share_variance)
 
     @property
+    def deviation_of_one(self) -> float:
+        """Standard deviation of one party's share, in ring units."""
+        return math.sqrt(self.share_variance)
+
+    def grain(self, unit: int) -> Grain:
+        """Return what the sum's job says of this noise."""
+        return Grain(self.share_variance, unit)
+
+    @property
     def bound(self) -> int:
         """Largest absolute value of a share: to be added to the bound of the sum's job."""
-        return MAX_DEVIATIONS * (math.isqrt(self.share_variance) + 1)
+        return bound_of(self.share_variance)
 
     def draw(self, size: int, entropy: Entropy = urandom) -> NDArray[np.int64]:
         """Draw one party's share.
@@ -111,6 +120,63 @@ class SharedNoise:
         if np.abs(share).max(initial=0) > self.bound:
             raise Refused("a share of noise is beyond 20 deviations: is the random source broken?")
         return share
+
+
+@dataclass(frozen=True, slots=True)
+class Grain:
+    """What all parties of a sum, and who adds, must agree on of its noise: part of the job.
+
+    Parameters
+    ----------
+    variance : int
+        Of one party's share, in squared units of the sum.
+    unit : int
+        What one customer counts in the sum.
+
+    Raises
+    ------
+    Refused
+        If one is none that a share has.
+    """
+
+    variance: int
+    unit: int
+
+    def __post_init__(self) -> None:
+        whole = type(self.variance) is int and type(self.unit) is int
+        if not (whole and MIN_SHARE <= self.variance <= MAX_VARIANCE and 1 <= self.unit <= 1 << 16):
+            raise Refused(f"no noise has a variance of {self.variance} on counts of {self.unit}")
+
+    def kind(self, what: str) -> str:
+        """Return what a sum of `what` with this noise is called in its job."""
+        return f"{what}, noise of variance {self.variance} on counts of {self.unit}"
+
+    def bound(self, rows: int) -> int:
+        """Return the largest absolute value of counts of so many rows with one share."""
+        return rows * self.unit + bound_of(self.variance)
+
+
+def bound_of(variance: int) -> int:
+    """Return the largest absolute value of a share of some variance."""
+    return MAX_DEVIATIONS * (math.isqrt(variance) + 1)
+
+
+def finest(parties: int, colluders: int, squared_sensitivity: int, multiplier: float) -> int:
+    """Return the unit in which counts are added: the smallest power of two that `MIN_SHARE` allows.
+
+    Little noise on few counts would be too little for its own grid, so counts are taken in halves,
+    quarters and so on.
+
+    Returns
+    -------
+    int
+        Units of the sum that one customer is counted as.
+    """
+    unit = 1
+    needed = multiplier**2 * squared_sensitivity / (parties - colluders)
+    while math.ceil(needed * unit**2) < MIN_SHARE:
+        unit *= 2
+    return unit
 
 
 def honest_majority(parties: int) -> int:

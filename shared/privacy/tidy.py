@@ -7,9 +7,10 @@ differ between tables, and the matrix of covariances gets negative directions. I
    tables, each weighted by its variance; every table is then moved to these margins, by least
    squares.
 2. *Directions.* What tables say beyond their margins is split into eigenvectors. Noise alone has
-   eigenvalues up to ``2 s sqrt(A')``; a direction of size v comes from one of
-   ``sqrt(v^2 - edge^2)`` (Gavish, Donoho, IEEE Trans. Inf. Theory 63(4), 2017, with the Frobenius
-   loss's shrinker in its simplest form), and below the edge it is dropped.
+   eigenvalues up to ``2 s sqrt(A')``, or twice the root of the largest row of variances; a
+   direction of size v comes from one of ``sqrt(v^2 - edge^2)`` (Gavish, Donoho, "Optimal Shrinkage
+   of Singular Values", IEEE Trans. Inf. Theory 63(4), 2017: the Frobenius loss of a square matrix),
+   and below the edge it is dropped.
 3. *Projection.* Bins of few customers are drawn towards independence, and then all tables are
    until no direction is negative.
 4. *Ridge.* The noise that stays bounds how far the solver may trust a direction: the edge over the
@@ -40,6 +41,8 @@ _FEW = 8.0
 _MOST_EXPLAINED = 0.9
 # Step 2 took part of the noise already: measured, six tenths of its bound serve best.
 _TRUST = 0.6
+# A count without noise is taken as one of this variance.
+_EXACT = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,14 +93,55 @@ def tidy(
     """
     table = Table.of(blocks)
     counts, bads = table.read(vector)
-    bins = _bins(counts, table, n)
+    return tidy_counts(counts, bads, blocks, n, Variances.alike(len(table.sizes), deviation))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variances:
+    """Variance of the noise in each count, in squared customers.
+
+    Parameters
+    ----------
+    tables : ndarray of float64, shape (F, F)
+        Of a cell between two blocks; on the diagonal, of a bin's own count. 0 where there is none.
+    bads : ndarray of float64, shape (F,)
+        Of a bin's bad count.
+    """
+
+    tables: Floats
+    bads: Floats
+
+    @classmethod
+    def alike(cls, blocks: int, deviation: float) -> Variances:
+        """Return those of one noise in every number of the released vector."""
+        one = np.full(blocks, deviation**2)
+        return cls(np.full((blocks, blocks), deviation**2), one / LABEL_WEIGHT**2)
+
+
+def tidy_counts(
+    counts: Floats, bads: Floats, blocks: Sequence[Block], n: int, variances: Variances
+) -> Tidied:
+    """Make noisy counts fit for the solver, each table with noise of its own; see `tidy`.
+
+    Parameters
+    ----------
+    counts : ndarray of float64, shape (A, A)
+        Symmetric; bins on the diagonal, zero between the bins of one block.
+    bads : ndarray of float64, shape (A,)
+    blocks : sequence of Block
+    n : int
+    variances : Variances
+    """
+    table = Table.of(blocks)
+    bins = _bins(counts, table, n, variances.tables)
     counts = _with_margins(counts, bins, table)
-    bads, n_bad = _bads(bads, bins, table, n)
-    edge = 2 * deviation * math.sqrt(len(bins) * (1 - 1 / len(table.sizes)))
+    bads, n_bad = _bads(bads, bins, table, n, variances.bads)
+    edge = _edge(table, variances.tables)
     root = np.sqrt(bins)
     alone = _alone(bins, table, n)
     beyond = _denoised(counts - np.outer(bins, bins) / n, edge, table) / np.outer(root, root)
-    beyond, kept = _projected(_without_small(beyond, bins, _FEW * deviation, alone))
+    few = _FEW * np.sqrt(np.repeat(variances.tables.max(axis=1), table.sizes))
+    beyond, kept = _projected(_without_small(beyond, bins, few, alone))
     covariance = beyond + alone
     bads = _explainable(bads, bins, n_bad, n, covariance)
     whole = np.rint(covariance * np.outer(root, root) + np.outer(bins, bins) / n).astype(np.int64)
@@ -109,17 +153,30 @@ def tidy(
     return Tidied(moments, max(1e-3, ridge), kept)
 
 
-def _bins(counts: Floats, table: Table, n: int) -> Floats:
+def _edge(table: Table, tables: Floats) -> float:
+    """Return the largest eigenvalue of noise alone: twice the root of the largest row's variance.
+
+    Without regard to the table's structure this is Wigner's edge where all variances are alike, and
+    an upper bound up to lower-order terms where they are not (Bandeira, van Handel, Annals of
+    Probability 44(4), 2016).
+    """
+    across = tables @ np.array(table.sizes, dtype=np.float64)
+    across -= np.diag(tables) * table.sizes
+    return 2 * math.sqrt(float(across.max()))
+
+
+def _bins(counts: Floats, table: Table, n: int, tables: Floats) -> Floats:
     """Estimate bins from their own counts and from all tables, by inverse variance."""
     bins = np.empty(len(counts))
     spans = table.spans()
-    for mine in spans:
-        total, weight = np.diag(counts)[mine].copy(), 1.0
-        for other in spans:
+    trust = 1 / np.maximum(tables, _EXACT)
+    for at, mine in enumerate(spans):
+        total, weight = np.diag(counts)[mine] * trust[at, at], trust[at, at]
+        for place, other in enumerate(spans):
             if other != mine:
                 size = other.stop - other.start
-                total += counts[mine, other].sum(axis=1) / size
-                weight += 1 / size
+                total = total + counts[mine, other].sum(axis=1) * trust[at, place] / size
+                weight += trust[at, place] / size
         bins[mine] = _filled(total / weight, n)
     return bins
 
@@ -146,9 +203,11 @@ def _with_margins(counts: Floats, bins: Floats, table: Table) -> Floats:
     return moved
 
 
-def _bads(bads: Floats, bins: Floats, table: Table, n: int) -> tuple[Floats, float]:
+def _bads(
+    bads: Floats, bins: Floats, table: Table, n: int, variances: Floats
+) -> tuple[Floats, float]:
     """Give all blocks the same number of bad customers, and no bin more than it holds."""
-    sizes = np.array(table.sizes, dtype=np.float64)
+    sizes = np.array(table.sizes) * np.maximum(variances, _EXACT)
     totals = np.array([bads[span].sum() for span in table.spans()])
     n_bad = float((totals / sizes).sum() / (1 / sizes).sum())
     if not 1 <= n_bad <= n - 1:
@@ -176,12 +235,12 @@ def _denoised(beyond: Floats, edge: float, table: Table) -> Floats:
     return clean
 
 
-def _without_small(beyond: Floats, bins: Floats, few: float, alone: Floats) -> Floats:
+def _without_small(beyond: Floats, bins: Floats, few: Floats, alone: Floats) -> Floats:
     """Draw small bins towards independence: there the noise is larger than what it hides.
 
     Without this the few customers of one bin would decide how much of all tables is kept.
     """
-    share = np.sqrt(np.minimum(1.0, bins / max(few, 1.0)))
+    share = np.sqrt(np.minimum(1.0, bins / np.maximum(few, 1.0)))
     drawn: Floats = alone @ (beyond * np.outer(share, share)) @ alone  # keeps all margins
     return drawn
 
@@ -218,4 +277,4 @@ def _mirrored(whole: NDArray[np.int64]) -> NDArray[np.int64]:
     return upper + np.triu(whole, 1).T
 
 
-__all__ = ["LABEL_WEIGHT", "Tidied", "tidy"]
+__all__ = ["LABEL_WEIGHT", "Tidied", "Variances", "tidy", "tidy_counts"]

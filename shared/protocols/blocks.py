@@ -20,7 +20,7 @@ numbers of bins and rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import urandom
 from typing import Any, Protocol
 
@@ -30,7 +30,10 @@ from numpy.typing import NDArray
 from shared.arrays import pack_value, unpack_value
 from shared.channel import Channel
 from shared.contract import EVERY
-from shared.errors import BadPeer, FloorBroken
+from shared.errors import BadPeer, FloorBroken, Refused
+from shared.privacy.moments import LABEL_WEIGHT
+from shared.privacy.moments import Table as Release
+from shared.privacy.noise import Grain, bound_of
 from shared.protocols.products import MAX_WIDTH, Opened, deal, share_products
 from shared.protocols.products_job import OneHot, ProductJob, SeedJournal, Table
 from shared.protocols.sum import sum_coordinator, sum_party
@@ -42,6 +45,7 @@ from shared.shape import Shape
 MAX_ROWS = 1 << 27
 
 Sizes = Mapping[str, tuple[int, ...]]
+Blocks = dict[tuple[str, str], Any]
 
 
 class BlocksJournal(SeedJournal, SumJournal, Protocol):
@@ -64,6 +68,8 @@ class BlocksJob:
         Deals randomness and adds masked vectors.
     rows : mapping of str to int
         Customers that each bank has in common with all holders of columns; empty without these.
+    noisy : bool
+        Whether noise is added before anything is opened; see `shared.protocols.noisy_blocks`.
     """
 
     run: str
@@ -72,6 +78,7 @@ class BlocksJob:
     shape: Shape
     coordinator: str
     rows: Mapping[str, int]
+    noisy: bool = False
 
     @property
     def total(self) -> int:
@@ -90,6 +97,18 @@ class BlocksJob:
             n_rows=self.rows[bank],
             ring=32,
         )
+
+    def noisy_sum(self, sizes: Sizes, grain: Grain) -> SumJob:
+        """Return the secure sum over all parties of counts with noise, each opened once."""
+        exact = self.sum(sizes)
+        size = Release(features_of(sizes)).size
+        if self.shape.columns:
+            parties = len(self.shape.everybody)
+            bound = LABEL_WEIGHT * self.total * grain.unit + parties * bound_of(grain.variance)
+        else:
+            size += 1  # the number of customers, which has no noise
+            bound = MAX_ROWS + bound_of(grain.variance)
+        return replace(exact, kind=grain.kind("moments"), length=size, bound=bound)
 
     def sum(self, sizes: Sizes) -> SumJob:
         """Return the secure sum over all parties."""
@@ -120,6 +139,15 @@ def layout(sizes: Sizes) -> list[tuple[tuple[str, str], tuple[int, int]]]:
         for at, first in enumerate(units)
         for second in units[at:]
     ]
+
+
+def features_of(sizes: Sizes) -> tuple[int, ...]:
+    """Return the bins of all features, unit by unit; the banks' last group is the label's."""
+    return tuple(
+        size
+        for unit in sorted(sizes)
+        for size in (sizes[unit][:-1] if unit == EVERY else sizes[unit])
+    )
 
 
 def add_blocks(
@@ -168,18 +196,52 @@ def add_blocks(
     shape = job.shape
     if channel.me in shape.columns:
         _check_floors(list(mine.values()), minimum)
+    sizes = agree_sizes(channel, job, mine, max_rank_share)
+    consent()
+    blocks, counts = collect(channel, job, mine, sizes, journal=journal, entropy=entropy)
+    vector = np.concatenate([blocks[pair].ravel() for pair, _ in layout(sizes)])
+    total = sum_party(
+        channel,
+        job.sum(sizes),
+        vector,
+        journal=journal,
+        entropy=entropy,
+        known_by=counts.ravel(),
+    )
+    if total is None:
+        return None
+    return _opened(total, sizes, hear_descriptions(channel, shape, mine))
+
+
+def agree_sizes(
+    channel: SealedChannel, job: BlocksJob, mine: Mapping[str, OneHot], max_rank_share: float
+) -> Sizes:
+    """Announce the sizes of the own groups, and return everybody's by unit: step 1."""
+    shape = job.shape
     own_sizes = next(iter(mine.values())).sizes
     everybody = [name for name in shape.everybody if name != channel.me]
     channel.send_all([*everybody, job.coordinator], "blocks/sizes", _packed(own_sizes))
     sizes = _hear_sizes(channel, shape, {channel.me: own_sizes})
     if shape.columns:
         _check_rank(sizes[EVERY], job, max_rank_share)
-    consent()
-    blocks: dict[tuple[str, str], Any] = {
-        pair: np.zeros(size, dtype=np.uint32) for pair, size in layout(sizes)
-    }
+    return sizes
+
+
+def collect(
+    channel: SealedChannel,
+    job: BlocksJob,
+    mine: Mapping[str, OneHot],
+    sizes: Sizes,
+    *,
+    journal: BlocksJournal,
+    entropy: Callable[[int], bytes],
+) -> tuple[Blocks, Table]:
+    """Return the own part of every block, and the own counts in it: steps 2 and 3."""
+    shape = job.shape
+    blocks: Blocks = {pair: np.zeros(size, dtype=np.uint32) for pair, size in layout(sizes)}
     unit = shape.unit(channel.me)
-    counts = np.zeros((sum(own_sizes), sum(own_sizes)), dtype=np.int64)
+    width = sum(sizes[unit])
+    counts = np.zeros((width, width), dtype=np.int64)
     for bank in shape.banks:
         if bank in mine:
             counts += mine[bank].own_table()
@@ -193,20 +255,15 @@ def add_blocks(
     if channel.me != shape.builder and channel.me in shape.columns:
         description = next(iter(mine.values())).description
         channel.send(shape.builder, "blocks/description", description)
-    vector = np.concatenate([blocks[pair].ravel() for pair, _ in layout(sizes)])
-    total = sum_party(
-        channel,
-        job.sum(sizes),
-        vector,
-        journal=journal,
-        entropy=entropy,
-        known_by=counts.ravel(),
-    )
-    if total is None:
-        return None
+    return blocks, counts
+
+
+def hear_descriptions(
+    channel: SealedChannel, shape: Shape, mine: Mapping[str, OneHot]
+) -> dict[str, bytes]:
+    """Return, at the builder, the public description of every unit's bins."""
     described = {EVERY: mine[channel.me].description}
-    described |= {name: channel.receive(name, "blocks/description") for name in shape.columns}
-    return _opened(total, sizes, described)
+    return described | {name: channel.receive(name, "blocks/description") for name in shape.columns}
 
 
 def assist_blocks(channel: SealedChannel, job: BlocksJob) -> None:
@@ -215,7 +272,23 @@ def assist_blocks(channel: SealedChannel, job: BlocksJob) -> None:
     if job.shape.columns:
         for bank in job.shape.banks:
             deal(channel, job.product(bank))
-    sum_coordinator(channel, job.sum(sizes))
+    if job.noisy:
+        grain = hear_grain(channel, job.shape.builder)
+        sum_coordinator(channel, job.noisy_sum(sizes, grain))
+    else:
+        sum_coordinator(channel, job.sum(sizes))
+
+
+def hear_grain(channel: Channel, builder: str) -> Grain:
+    """Return, at the coordinator, what the builder says of the noise in the next sum.
+
+    A wrong word makes another job than the banks sign: nothing is opened.
+    """
+    value = unpack_value(channel.receive(builder, "blocks/grain"), cap=1 << 10)
+    try:
+        return Grain(value["variance"], value["unit"])
+    except (KeyError, TypeError, Refused) as error:
+        raise BadPeer("says a noise that no sum has", party=builder) from error
 
 
 def _packed(sizes: Iterable[int]) -> bytes:
@@ -263,9 +336,7 @@ def _check_rank(sizes: tuple[int, ...], job: BlocksJob, max_rank_share: float) -
         )
 
 
-def _add(
-    blocks: dict[tuple[str, str], Any], shape: Shape, pair: tuple[str, str], share: NDArray[Any]
-) -> None:
+def _add(blocks: Blocks, shape: Shape, pair: tuple[str, str], share: NDArray[Any]) -> None:
     """Add a share to its block, which is named by units and not by parties."""
     first, second = shape.unit(pair[0]), shape.unit(pair[1])
     if (first, second) in blocks:

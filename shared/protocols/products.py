@@ -39,6 +39,7 @@ from shared.arrays import pack_array, pack_value, unpack_array, unpack_value
 from shared.channel import Channel
 from shared.errors import BadPeer, FloorBroken
 from shared.masks import SEED_BYTES, Keystream
+from shared.protocols import products_noise
 from shared.protocols.products_job import (
     CHUNK_ROWS,
     OneHot,
@@ -48,9 +49,11 @@ from shared.protocols.products_job import (
     check_floors,
     group_starts,
 )
+from shared.protocols.sum_job import signed_residues
 from shared.ring import Unsigned, indicator_product, residue_product, ring_dtype
 
 __all__ = [
+    "Noise",
     "OneHot",
     "Opened",
     "ProductJob",
@@ -63,6 +66,8 @@ __all__ = [
 
 MAX_WIDTH = 4096
 _SALT_BYTES = 32
+# With noise, margins are not committed to: they are not known before the noise is.
+_NO_MARGINS = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ def multiply(
     max_rank_share: float,
     journal: SeedJournal,
     consent: Callable[[], None] = lambda: None,
+    noise: Noise | None = None,
     entropy: Callable[[int], bytes] = urandom,
 ) -> Opened | None:
     """Be a holder.
@@ -175,18 +181,49 @@ def multiply(
         If a peer's rows stand in another order, a message is malformed, or a table does not add up
         to the committed margins.
     """
-    check_floors(mine, minimum)
+    if noise is None or channel.me == job.builder:
+        check_floors(mine, minimum)
     salt = entropy(_SALT_BYTES)
-    announced = _announce(channel, job, mine, salt)
+    bound = mine.margins if noise is None else _NO_MARGINS
+    announced = _announce(channel, job, mine, salt, bound)
     _check_rank(announced[job.builder], job, max_rank_share)
     seed = _seed(channel, job)
-    consent()
+    if noise is None:
+        consent()
+    else:
+        sizes = {name: one.sizes for name, one in announced.items()}
+        design = products_noise.Design(sizes, job.builder, noise.multiplier)
+        noise.told(design)
+        added = None if channel.me == job.builder else noise.draw(design)
     journal.use_seed(seed, mine.columns_digest, mine.order)
     shares = _exchange(channel, job, mine, seed, announced)
+    if noise is not None:
+        return _with_noise(channel, job, mine, salt, shares, announced, design, added)
     if channel.me != job.builder:
         _hand_over(channel, job, mine, salt, shares)
         return None
     return _open(channel, job, mine, shares, announced)
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The noise of a product.
+
+    Parameters
+    ----------
+    multiplier : float
+        Standard deviation over the sensitivity of a holder's records.
+    draw : callable
+        Takes the design; spends, draws, and writes down what is about to be opened, or raises to
+        refuse. Called at every holder but the builder when every check has passed, before the first
+        masked row leaves.
+    told : callable
+        Takes the design, at every holder.
+    """
+
+    multiplier: float
+    draw: Callable[[products_noise.Design], products_noise.Additions]
+    told: Callable[[products_noise.Design], None]
 
 
 def share_products(
@@ -221,7 +258,7 @@ def share_products(
     Refused, BadPeer
         See `multiply`.
     """
-    announced = _announce(channel, job, mine, entropy(_SALT_BYTES))
+    announced = _announce(channel, job, mine, entropy(_SALT_BYTES), mine.margins)
     seed = _seed(channel, job)
     journal.use_seed(seed, mine.columns_digest, mine.order)
     return _exchange(channel, job, mine, seed, announced)
@@ -239,12 +276,12 @@ def _commitment(mine_margins: Table, description: bytes, salt: bytes) -> str:
 
 
 def _announce(
-    channel: Channel, job: ProductJob, mine: OneHot, salt: bytes
+    channel: Channel, job: ProductJob, mine: OneHot, salt: bytes, margins: Table
 ) -> dict[str, _Announcement]:
     own = _Announcement(
         mine.sizes,
         mine.order,
-        _commitment(mine.margins, mine.description, salt),
+        _commitment(margins, mine.description, salt),
     )
     others = [holder for holder in job.holders if holder != channel.me]
     channel.send_all([*others, job.coordinator], "products/announce", pack_value(_wire(own)))
@@ -387,6 +424,60 @@ def _open(
     return Opened(descriptions, own, cross)
 
 
+def _with_noise(
+    channel: Channel,
+    job: ProductJob,
+    mine: OneHot,
+    salt: bytes,
+    shares: Mapping[tuple[str, str], Unsigned],
+    announced: Mapping[str, _Announcement],
+    design: products_noise.Design,
+    added: products_noise.Additions | None,
+) -> Opened | None:
+    """Hand over, and open, with noise: no margin and no count of a holder leaves without."""
+    me = channel.me
+    noisy = {
+        pair: products_noise.share(design, pair, me, part, added) for pair, part in shares.items()
+    }
+    own = {me: products_noise.own_table(design, me, mine.own_table(), added)}
+    if added is not None:
+        channel.send(job.builder, "products/description", salt + mine.description)
+        channel.send(job.builder, "products/own", pack_array(own[me]))
+        for (a, b), part in noisy.items():
+            channel.send(job.builder, f"products/share/{a}/{b}", pack_array(part))
+        return None
+    descriptions = {me: mine.description}
+    for holder in job.partners(me):
+        descriptions[holder] = _take_description(channel, holder, announced[holder])
+        own[holder] = _take_own(channel, holder, announced[holder])
+        products_noise.check_own(design, holder, own[holder], job.n_rows)
+    bins = {holder: np.diagonal(table) for holder, table in own.items()}
+    cross = {}
+    for pair in job.pairs:
+        parts = [
+            noisy[pair] if holder == me else _take_share(channel, holder, pair, announced, job)
+            for holder in pair
+        ]
+        cross[pair] = signed_residues(parts[0] + parts[1])
+        products_noise.check(design, pair, cross[pair], bins, job.n_rows, job.coordinator)
+    return Opened(descriptions, own, cross)
+
+
+def _take_description(channel: Channel, holder: str, announced: _Announcement) -> bytes:
+    opening = channel.receive(holder, "products/description")
+    salt, description = opening[:_SALT_BYTES], opening[_SALT_BYTES:]
+    bound = _commitment(_NO_MARGINS, description, salt)
+    if not hmac.compare_digest(bound, announced.commitment):
+        raise BadPeer("its bins do not open its commitment", party=holder)
+    return description
+
+
+def _take_own(channel: Channel, holder: str, announced: _Announcement) -> Table:
+    raw = channel.receive(holder, "products/own")
+    shape = (announced.width, announced.width)
+    return unpack_array(raw, np.int64, shape, cap=MAX_WIDTH * MAX_WIDTH)
+
+
 def _take_share(
     channel: Channel,
     holder: str,
@@ -408,12 +499,7 @@ def _take_margins(
     margins = unpack_array(packed, np.int64, (announced.width,), cap=MAX_WIDTH)
     if not hmac.compare_digest(_commitment(margins, description, salt), announced.commitment):
         raise BadPeer("its margins do not open its commitment", party=holder)
-    own = unpack_array(
-        channel.receive(holder, "products/own"),
-        np.int64,
-        (announced.width, announced.width),
-        cap=MAX_WIDTH * MAX_WIDTH,
-    )
+    own = _take_own(channel, holder, announced)
     if (np.diagonal(own) != margins).any() or (own != own.T).any():
         raise BadPeer("its own table does not agree with its committed margins", party=holder)
     return description, margins, own

@@ -11,8 +11,9 @@ import jsonschema
 import pytest
 
 from clients.store import Store
+from shared.privacy.audit import audit
 from tests.banks import BANKS, build
-from tests.whole_runs import assert_nothing_half_written
+from tests.whole_runs import assert_nothing_half_written, change
 
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schema" / "train.schema.json").read_text()
@@ -66,3 +67,37 @@ def test_banks_and_holders_of_columns_train_one_card(confide, tmp_path):
     result = data_of(out)
     assert sorted(result["release"]["signatures"]) == sorted((*BANKS[:3], *columns))
     assert {row["holder"] for row in result["worth"]} == {"*", *columns}
+
+
+def test_banks_with_noise_say_what_epsilon_covers_and_what_it_does_not(confide, tmp_path):
+    path, _ = build(tmp_path, sizes=(900, 950, 920, 930))
+    asked = ("--set", "privacy.moments_epsilon=3")
+    status, out, err = confide("train", "-f", path, *asked, "--format", "json")
+    assert status == 0, err
+    result = data_of(out)
+    assert set(result["privacy"]) == set(BANKS)
+    for bank, told in result["privacy"].items():
+        found = audit(Store(path.parent / bank).ledger(), told["delta"])
+        assert told["epsilon"] == found.epsilon <= 3
+        assert told["with_noise"] == found.with_noise == 2
+        assert told["without"] > 0
+    assert "cells" not in result["seconds"]
+    name = result["release"]["name"]
+    status, out, err = confide("model", "verify", name, "-f", path)
+    assert status == 0, err
+    assert "for 2 openings with noise" in out
+    assert "epsilon says nothing of them" in out
+    status, out, err = confide("model", "show", name, "-f", path, "--format", "json")
+    assert status == 0, err
+    assert json.loads(out)["data"]["privacy"]["east"] == result["privacy"]["east"]
+
+
+def test_a_bank_whose_budget_is_spent_is_named_and_nothing_left_it(confide, tmp_path):
+    path, _ = build(tmp_path)
+    change(tmp_path / "north" / "party.toml", privacy_epsilon=1.0)
+    status, _, err = confide("train", "-f", path, "--set", "privacy.moments_epsilon=3")
+    assert status == 4, err
+    assert "north" in err
+    assert "of 1 allowed" in err
+    assert not (tmp_path / "north" / "ledger.jsonl").exists()
+    assert not list(tmp_path.rglob("card.json"))
