@@ -34,7 +34,8 @@ from shared.errors import BadPeer, FloorBroken, Refused
 from shared.privacy.moments import LABEL_WEIGHT
 from shared.privacy.moments import Table as Release
 from shared.privacy.noise import Grain, bound_of
-from shared.protocols.products import MAX_WIDTH, Opened, deal, share_products
+from shared.protocols.products import Opened, deal, share_products
+from shared.protocols.products_announce import MAX_WIDTH
 from shared.protocols.products_job import OneHot, ProductJob, SeedJournal, Table
 from shared.protocols.sum import sum_coordinator, sum_party
 from shared.protocols.sum_job import SumJob, SumJournal

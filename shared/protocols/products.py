@@ -26,30 +26,34 @@ would be tables of few people.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import urandom
-from typing import Any
 
 import numpy as np
 
-from shared.arrays import pack_array, pack_value, unpack_array, unpack_value
+from shared.arrays import pack_array, unpack_array
 from shared.channel import Channel
-from shared.errors import BadPeer, FloorBroken
+from shared.errors import BadPeer
 from shared.masks import SEED_BYTES, Keystream
 from shared.protocols import products_noise
+from shared.protocols.products_announce import (
+    MAX_WIDTH,
+    NO_MARGINS,
+    SALT_BYTES,
+    Announcement,
+    announce,
+    announced_by,
+    check_rank,
+)
 from shared.protocols.products_job import (
     CHUNK_ROWS,
     OneHot,
     ProductJob,
     SeedJournal,
-    Table,
     check_floors,
-    group_starts,
 )
-from shared.protocols.sum_job import signed_residues
+from shared.protocols.products_open import Opened, hand_over, open_tables, with_noise
 from shared.ring import Unsigned, indicator_product, residue_product, ring_dtype
 
 __all__ = [
@@ -63,41 +67,6 @@ __all__ = [
     "multiply",
     "share_products",
 ]
-
-MAX_WIDTH = 4096
-_SALT_BYTES = 32
-# With noise, margins are not committed to: they are not known before the noise is.
-_NO_MARGINS = np.zeros(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What the builder learns.
-
-    Parameters
-    ----------
-    descriptions : mapping of str to bytes
-        Each holder's public description of its bins.
-    own : mapping of str to ndarray of int64, shape (width, width)
-        Counts between a holder's own bins.
-    cross : mapping of (str, str) to ndarray of int64, shape (width_a, width_b)
-        Counts between the bins of two holders.
-    """
-
-    descriptions: Mapping[str, bytes]
-    own: Mapping[str, Table]
-    cross: Mapping[tuple[str, str], Table]
-
-
-@dataclass(frozen=True, slots=True)
-class _Announcement:
-    sizes: tuple[int, ...]
-    order: str
-    commitment: str
-
-    @property
-    def width(self) -> int:
-        return sum(self.sizes)
 
 
 def deal(channel: Channel, job: ProductJob, *, entropy: Callable[[int], bytes] = urandom) -> None:
@@ -116,7 +85,7 @@ def deal(channel: Channel, job: ProductJob, *, entropy: Callable[[int], bytes] =
     BadPeer
         If a holder announces an impossible width.
     """
-    widths = {holder: _announced(channel, holder, job).width for holder in job.holders}
+    widths = {holder: announced_by(channel, holder, job).width for holder in job.holders}
     seeds = {holder: entropy(SEED_BYTES) for holder in job.holders}
     for holder, seed in seeds.items():
         channel.send(holder, "products/seed", seed)
@@ -183,10 +152,10 @@ def multiply(
     """
     if noise is None or channel.me == job.builder:
         check_floors(mine, minimum)
-    salt = entropy(_SALT_BYTES)
-    bound = mine.margins if noise is None else _NO_MARGINS
-    announced = _announce(channel, job, mine, salt, bound)
-    _check_rank(announced[job.builder], job, max_rank_share)
+    salt = entropy(SALT_BYTES)
+    bound = mine.margins if noise is None else NO_MARGINS
+    announced = announce(channel, job, mine, salt, bound)
+    check_rank(announced[job.builder], job, max_rank_share)
     seed = _seed(channel, job)
     if noise is None:
         consent()
@@ -198,11 +167,11 @@ def multiply(
     journal.use_seed(seed, mine.columns_digest, mine.order)
     shares = _exchange(channel, job, mine, seed, announced)
     if noise is not None:
-        return _with_noise(channel, job, mine, salt, shares, announced, design, added)
+        return with_noise(channel, job, mine, salt, shares, announced, design, added)
     if channel.me != job.builder:
-        _hand_over(channel, job, mine, salt, shares)
+        hand_over(channel, job, mine, salt, shares)
         return None
-    return _open(channel, job, mine, shares, announced)
+    return open_tables(channel, job, mine, shares, announced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +227,7 @@ def share_products(
     Refused, BadPeer
         See `multiply`.
     """
-    announced = _announce(channel, job, mine, entropy(_SALT_BYTES), mine.margins)
+    announced = announce(channel, job, mine, entropy(SALT_BYTES), mine.margins)
     seed = _seed(channel, job)
     journal.use_seed(seed, mine.columns_digest, mine.order)
     return _exchange(channel, job, mine, seed, announced)
@@ -271,72 +240,12 @@ def _seed(channel: Channel, job: ProductJob) -> bytes:
     return seed
 
 
-def _commitment(mine_margins: Table, description: bytes, salt: bytes) -> str:
-    return hashlib.sha256(salt + pack_array(mine_margins) + description).hexdigest()
-
-
-def _announce(
-    channel: Channel, job: ProductJob, mine: OneHot, salt: bytes, margins: Table
-) -> dict[str, _Announcement]:
-    own = _Announcement(
-        mine.sizes,
-        mine.order,
-        _commitment(margins, mine.description, salt),
-    )
-    others = [holder for holder in job.holders if holder != channel.me]
-    channel.send_all([*others, job.coordinator], "products/announce", pack_value(_wire(own)))
-    announced = {holder: _announced(channel, holder, job) for holder in others}
-    for holder, theirs in announced.items():
-        if not hmac.compare_digest(theirs.order, own.order):
-            raise BadPeer("its rows stand in another order than ours: align again", party=holder)
-    return announced | {channel.me: own}
-
-
-def _wire(announcement: _Announcement) -> dict[str, Any]:
-    return {
-        "sizes": list(announcement.sizes),
-        "order": announcement.order,
-        "commitment": announcement.commitment,
-    }
-
-
-def _announced(channel: Channel, holder: str, job: ProductJob) -> _Announcement:
-    value = unpack_value(channel.receive(holder, "products/announce"), cap=4096)
-    try:
-        announcement = _Announcement(
-            tuple(int(size) for size in value["sizes"]),
-            str(value["order"]),
-            str(value["commitment"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadPeer("an announcement is malformed", party=holder) from error
-    if not announcement.sizes or min(announcement.sizes) < 1 or announcement.width > MAX_WIDTH:
-        raise BadPeer(
-            f"announces {announcement.width} bins for {job.label}; between 1 and {MAX_WIDTH} may "
-            "take part, none of the groups empty",
-            party=holder,
-        )
-    return announcement
-
-
-def _check_rank(builder: _Announcement, job: ProductJob, max_rank_share: float) -> None:
-    # Every group adds up to the same column of ones, hence the rank.
-    rank = builder.width - len(builder.sizes) + 1
-    allowed = int(job.n_rows * max_rank_share)
-    if rank > allowed:
-        raise FloorBroken(
-            f"the builder {job.builder} brings columns of rank {rank} over {job.n_rows} customers; "
-            f"at most {allowed}, or its own rows would single out others'",
-            hint="fewer thresholds at the builder, no pairs there, or more customers",
-        )
-
-
 def _exchange(
     channel: Channel,
     job: ProductJob,
     mine: OneHot,
     seed: bytes,
-    announced: Mapping[str, _Announcement],
+    announced: Mapping[str, Announcement],
 ) -> dict[tuple[str, str], Unsigned]:
     """Send the masked rows, take in the peers', return the own shares: steps 3 and 4."""
     dtype = ring_dtype(job.bits)
@@ -378,146 +287,3 @@ def _constant(
         return Keystream(seed, job.label_of(*pair)).elements(shape, dtype)
     raw = channel.receive(job.coordinator, f"products/correction/{pair[0]}")
     return unpack_array(raw, dtype, shape, cap=MAX_WIDTH * MAX_WIDTH)
-
-
-def _hand_over(
-    channel: Channel,
-    job: ProductJob,
-    mine: OneHot,
-    salt: bytes,
-    shares: Mapping[tuple[str, str], Unsigned],
-) -> None:
-    channel.send(job.builder, "products/description", mine.description)
-    channel.send(job.builder, "products/margins", salt + pack_array(mine.margins))
-    channel.send(job.builder, "products/own", pack_array(mine.own_table()))
-    for a, b in shares:
-        channel.send(job.builder, f"products/share/{a}/{b}", pack_array(shares[a, b]))
-
-
-def _open(
-    channel: Channel,
-    job: ProductJob,
-    mine: OneHot,
-    shares: Mapping[tuple[str, str], Unsigned],
-    announced: Mapping[str, _Announcement],
-) -> Opened:
-    """Step 5 at the builder."""
-    descriptions = {channel.me: mine.description}
-    own = {channel.me: mine.own_table()}
-    margins = {channel.me: mine.margins}
-    received: dict[tuple[str, str], list[Unsigned]] = {pair: [] for pair in job.pairs}
-    for pair, share in shares.items():
-        received[pair].append(share)
-    for holder in job.holders:
-        if holder == channel.me:
-            continue
-        descriptions[holder], margins[holder], own[holder] = _take_margins(
-            channel, holder, announced[holder]
-        )
-        for pair in job.pairs:
-            if holder in pair:
-                received[pair].append(_take_share(channel, holder, pair, announced, job))
-    cross = {}
-    for pair, (first, second) in received.items():
-        cross[pair] = (first + second).astype(np.int64)
-        _check_table(cross[pair], margins, announced, pair, job)
-    return Opened(descriptions, own, cross)
-
-
-def _with_noise(
-    channel: Channel,
-    job: ProductJob,
-    mine: OneHot,
-    salt: bytes,
-    shares: Mapping[tuple[str, str], Unsigned],
-    announced: Mapping[str, _Announcement],
-    design: products_noise.Design,
-    added: products_noise.Additions | None,
-) -> Opened | None:
-    """Hand over, and open, with noise: no margin and no count of a holder leaves without."""
-    me = channel.me
-    noisy = {
-        pair: products_noise.share(design, pair, me, part, added) for pair, part in shares.items()
-    }
-    own = {me: products_noise.own_table(design, me, mine.own_table(), added)}
-    if added is not None:
-        channel.send(job.builder, "products/description", salt + mine.description)
-        channel.send(job.builder, "products/own", pack_array(own[me]))
-        for (a, b), part in noisy.items():
-            channel.send(job.builder, f"products/share/{a}/{b}", pack_array(part))
-        return None
-    descriptions = {me: mine.description}
-    for holder in job.partners(me):
-        descriptions[holder] = _take_description(channel, holder, announced[holder])
-        own[holder] = _take_own(channel, holder, announced[holder])
-        products_noise.check_own(design, holder, own[holder], job.n_rows)
-    bins = {holder: np.diagonal(table) for holder, table in own.items()}
-    cross = {}
-    for pair in job.pairs:
-        parts = [
-            noisy[pair] if holder == me else _take_share(channel, holder, pair, announced, job)
-            for holder in pair
-        ]
-        cross[pair] = signed_residues(parts[0] + parts[1])
-        products_noise.check(design, pair, cross[pair], bins, job.n_rows, job.coordinator)
-    return Opened(descriptions, own, cross)
-
-
-def _take_description(channel: Channel, holder: str, announced: _Announcement) -> bytes:
-    opening = channel.receive(holder, "products/description")
-    salt, description = opening[:_SALT_BYTES], opening[_SALT_BYTES:]
-    bound = _commitment(_NO_MARGINS, description, salt)
-    if not hmac.compare_digest(bound, announced.commitment):
-        raise BadPeer("its bins do not open its commitment", party=holder)
-    return description
-
-
-def _take_own(channel: Channel, holder: str, announced: _Announcement) -> Table:
-    raw = channel.receive(holder, "products/own")
-    shape = (announced.width, announced.width)
-    return unpack_array(raw, np.int64, shape, cap=MAX_WIDTH * MAX_WIDTH)
-
-
-def _take_share(
-    channel: Channel,
-    holder: str,
-    pair: tuple[str, str],
-    announced: Mapping[str, _Announcement],
-    job: ProductJob,
-) -> Unsigned:
-    raw = channel.receive(holder, f"products/share/{pair[0]}/{pair[1]}")
-    shape = (announced[pair[0]].width, announced[pair[1]].width)
-    return unpack_array(raw, ring_dtype(job.bits), shape, cap=MAX_WIDTH * MAX_WIDTH)
-
-
-def _take_margins(
-    channel: Channel, holder: str, announced: _Announcement
-) -> tuple[bytes, Table, Table]:
-    description = channel.receive(holder, "products/description")
-    opening = channel.receive(holder, "products/margins")
-    salt, packed = opening[:_SALT_BYTES], opening[_SALT_BYTES:]
-    margins = unpack_array(packed, np.int64, (announced.width,), cap=MAX_WIDTH)
-    if not hmac.compare_digest(_commitment(margins, description, salt), announced.commitment):
-        raise BadPeer("its margins do not open its commitment", party=holder)
-    own = _take_own(channel, holder, announced)
-    if (np.diagonal(own) != margins).any() or (own != own.T).any():
-        raise BadPeer("its own table does not agree with its committed margins", party=holder)
-    return description, margins, own
-
-
-def _check_table(
-    table: Table,
-    margins: Mapping[str, Table],
-    announced: Mapping[str, _Announcement],
-    pair: tuple[str, str],
-    job: ProductJob,
-) -> None:
-    """Each group of rows, and of columns, adds up to the other side's margins."""
-    a, b = pair
-    rows = np.add.reduceat(table, group_starts(announced[a].sizes), axis=0)
-    columns = np.add.reduceat(table, group_starts(announced[b].sizes), axis=1)
-    if (rows != margins[b]).any() or (columns != margins[a][:, None]).any():
-        raise BadPeer(
-            f"the table between {a} and {b} does not add up to their committed margins: one of "
-            f"them, or the dealer {job.coordinator}, sent something wrong"
-        )

@@ -163,14 +163,14 @@ def test_a_wrong_dealer_share_names_the_pair_and_the_dealer():
 
 def test_margins_that_do_not_open_their_commitment_name_the_party(monkeypatch):
     mine = {name: matrix(300, [4, 3], i) for i, name in enumerate("abc")}
-    genuine = products._hand_over
+    genuine = products.hand_over
 
     def lie(channel, job, own, salt, shares):
         if channel.me == "b":
             own = replace(own, description=b"other bins")
         genuine(channel, job, own, salt, shares)
 
-    monkeypatch.setattr(products, "_hand_over", lie)
+    monkeypatch.setattr(products, "hand_over", lie)
     error = play(mine).results["a"]
     assert isinstance(error, BadPeer)
     assert error.party == "b"
