@@ -7,7 +7,7 @@ for again costs again, since a second draw of noise over the same data is a seco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,29 @@ class Budget:
         """Return epsilon spent so far, at the limit's delta."""
         return epsilon([line.mechanism for line in self.lines()], self._limit.delta)
 
+    def check(self, what: str, mechanisms: Sequence[Mechanism]) -> float:
+        """Return epsilon spent in all if these were released too; nothing is written.
+
+        Parameters
+        ----------
+        what : str
+        mechanisms : sequence of Mechanism
+
+        Raises
+        ------
+        BudgetSpent
+            If it would pass the limit.
+        """
+        before = [line.mechanism for line in self.lines()]
+        total = epsilon([*before, *mechanisms], self._limit.delta)
+        if total > self._limit.epsilon:
+            raise BudgetSpent(
+                f"{what}: epsilon would be {total:.3f} of {self._limit.epsilon:g} allowed at delta "
+                f"{self._limit.delta:g}; {self.epsilon():.3f} are spent",
+                hint="more noise, or the party raises its own budget in party.toml",
+            )
+        return total
+
     def spend(self, run: str, what: str, binding: str, mechanism: Mechanism) -> float:
         """Spend on one release; call it before the noise is drawn.
 
@@ -129,24 +152,6 @@ class Budget:
         total = self.check(what, [mechanism])
         line = {"time": self._now(), "run": run, "what": what, "binding": binding}
         append_line(self._path, {"kind": "privacy", **line, **asdict(mechanism)})
-        return total
-
-    def check(self, what: str, mechanisms: Iterable[Mechanism]) -> float:
-        """Return epsilon in all if these releases came on top; nothing is written.
-
-        Raises
-        ------
-        BudgetSpent
-            If it would pass the limit.
-        """
-        before = [line.mechanism for line in self.lines()]
-        total = epsilon([*before, *mechanisms], self._limit.delta)
-        if total > self._limit.epsilon:
-            raise BudgetSpent(
-                f"{what}: epsilon would be {total:.3f} of {self._limit.epsilon:g} allowed at delta "
-                f"{self._limit.delta:g}; {self.epsilon():.3f} are spent",
-                hint="more noise, or the party raises its own budget in party.toml",
-            )
         return total
 
     def multiplier_left(self, *, rate: float = 1.0, steps: int = 1) -> float:

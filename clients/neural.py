@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients import neural_noise
 from clients.neural_data import (
     Customers,
     Model,
@@ -28,6 +29,7 @@ from shared.errors import BadPeer, DataError, EnvironmentFault
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
 from shared.neural.inputs import check_same_features, describe, own_counts
+from shared.neural.noisy import is_noisy
 from shared.neural.scores import tally
 from shared.sealed import SealedChannel
 
@@ -56,10 +58,13 @@ def features(party: Party, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
         If the parties' features differ.
     EnvironmentFault
         If torch is not installed: better now than after the first exchange.
+    BudgetSpent
+        If the party cannot pay for a training with noise.
     """
-    del run
     check_same_features(party.contract)
     _check_torch()
+    if is_noisy(party.federation):
+        neural_noise.check_budget(party, run)
     return {"features": describe(party.contract.of(party.name))}
 
 
@@ -72,6 +77,8 @@ def edges(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) 
         Nothing of the party's own.
     """
     check_same_features(party.contract)
+    if is_noisy(party.federation):
+        return neural_noise.edges(party, channel, run)
     own, _held = learning(party)
     counts = own_counts(party.contract.of(party.name), own.values, party.federation.floors.rows)
     contribute(
@@ -112,6 +119,8 @@ def train_round(
     if not 0.0 < shrink <= 1.0 or float(job.get("pull", 0.0)) != pull:
         raise BadPeer("it asks for steps that were not agreed on", party=COORDINATOR)
     model = read_models(party, job)[0]
+    if is_noisy(party.federation):
+        return neural_noise.play_round(party, channel, run, model, number)
     own, _ = learning(party)
     from shared.neural.train import train  # noqa: PLC0415 - torch takes seconds; only here
 
@@ -197,16 +206,18 @@ def evaluate(
     inputs = model.encoding.apply(test.values)
     common = default_prob(model.layout, model.weights, inputs)
     kept = default_prob(model.layout, choice.weights, inputs)
+    # What is kept may be trained here without noise: then nothing that follows from it leaves.
+    told = (common,) if is_noisy(party.federation) else (common, kept)
     floor = party.federation.floors.rows
     contribute(
         party,
         channel,
         run,
         average.EVALUATE_PHASE,
-        np.concatenate([tally(test.label, prob, floor) for prob in (common, kept)]),
+        np.concatenate([tally(test.label, prob, floor) for prob in told]),
         len(test),
         model=model.digest,
-        what="good and bad by score, log loss and Brier score, of two models",
+        what=f"good and bad by score, log loss and Brier score; models: {len(told)}",
     )
     _keep(party, run, model, choice, test, {"common": common, "kept": kept})
     return {}

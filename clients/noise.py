@@ -58,7 +58,7 @@ def budget_of(party: Party) -> Budget:
     if settings.privacy_epsilon <= 0:
         raise BudgetSpent(
             "this party allows no noisy release: its privacy_epsilon is 0",
-            hint="raise privacy_epsilon in party.toml, or agree on privacy.moments_epsilon = 0",
+            hint="raise privacy_epsilon in party.toml, or take no part in what has noise",
         )
     limit = Limit(settings.privacy_epsilon, settings.privacy_delta)
     return Budget(party.store.home / "budget.jsonl", limit, party.store.now)

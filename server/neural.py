@@ -14,6 +14,8 @@ from flwr.serverapp import Grid
 from server.coordinator import Coordinator
 from server.neural_checkpoint import Progress
 from server.neural_means import Means
+from server.neural_noise import NoisyRounds, statement
+from server.neural_rounds import PlainRounds, Rounds
 from server.neural_strategy import make_strategy, record_of
 from server.phases import join, same
 from shared.config import Federation
@@ -21,8 +23,9 @@ from shared.contract import Feature
 from shared.errors import Refused
 from shared.jobs import Run
 from shared.neural import average
-from shared.neural.inputs import Encoding, counted, feature_from_mapping
+from shared.neural.inputs import Encoding, feature_from_mapping
 from shared.neural.layout import Layout, model_digest
+from shared.neural.noisy import Plan, is_noisy
 from shared.neural.scores import LENGTH, Quality
 from shared.protocols.sum_job import MIN_COHORT
 
@@ -45,8 +48,9 @@ def train_neural(
     Returns
     -------
     dict
-        The model's digest and size, each round's mean loss and verdict, and how good the model is
-        on all customers that the parties held out. The parties keep the model.
+        The model's digest and size, each round's mean loss and verdict, what a noisy training
+        agreed on, and how good the model is on all customers that the parties held out. The
+        parties keep the model.
 
     Raises
     ------
@@ -65,6 +69,7 @@ def train_neural(
             hint="the neural model needs a third party",
         )
     joined = join(grid, coordinator)
+    rounds: Rounds = NoisyRounds(Plan.of(federation)) if is_noisy(federation) else PlainRounds()
     digest = same(joined, "contract", "works on another contract")
     agreement = federation.agreement(digest)
     known = Progress.load(folder, agreement) if resume else None
@@ -74,10 +79,12 @@ def train_neural(
     replies = means.ask("query.neural_features", {})
     described = same(replies, "features", "holds other features")
     features = tuple(feature_from_mapping(one) for one in described)
-    progress = known or _begin(means, features, agreement, folder)
+    progress = known or _begin(means, rounds, features, agreement, folder)
     encoding = Encoding.from_mapping(features, progress.edges, "checkpoint")
     layout = _layout(encoding, federation)
-    strategy = make_strategy(means, layout, encoding, progress, lambda now: now.save(folder))
+    strategy = make_strategy(
+        means, layout, encoding, progress, lambda now: now.save(folder), rounds
+    )
     with _quiet_flower():
         strategy.start(
             grid=strategy.grid,
@@ -87,19 +94,19 @@ def train_neural(
     return _finish(means, layout, encoding, strategy.progress)
 
 
-def _begin(means: Means, features: Sequence[Feature], agreement: str, folder: Path) -> Progress:
+def _begin(
+    means: Means, rounds: Rounds, features: Sequence[Feature], agreement: str, folder: Path
+) -> Progress:
     """Agree on edges and first weights, and write them down."""
     federation = means.run.federation
-    opened, _ = means.open("query.neural_edges", average.EDGES_PHASE, {}, length=counted(features))
-    counts = opened.values * opened.n_examples
-    encoding = Encoding.from_counts(features, counts, federation.neural.pieces)
+    encoding, customers = rounds.agree(means, features)
     start = _layout(encoding, federation).initial(federation.neural.seed)
     progress = Progress(
         agreement=agreement,
         attempt=means.run.attempt,
         cohort=means.run.cohort,
         edges=encoding.to_mapping(),
-        customers=opened.n_examples,
+        customers=customers,
         round=0,
         harmed=0,
         weights=start,
@@ -112,16 +119,18 @@ def _begin(means: Means, features: Sequence[Feature], agreement: str, folder: Pa
 def _finish(means: Means, layout: Layout, encoding: Encoding, progress: Progress) -> dict[str, Any]:
     """Have the best model evaluated and kept; return the outcome of the run."""
     digest = model_digest(layout, encoding, progress.best)
+    # What a party keeps may be trained without noise; in a noisy training it tells nothing of it.
+    told = 1 if is_noisy(means.run.federation) else 2
     tested, _ = means.open(
         "evaluate.neural",
         average.EVALUATE_PHASE,
         {"edges": encoding.to_mapping()},
         weights=progress.best,
         model=digest,
-        length=2 * LENGTH,
+        length=told * LENGTH,
     )
-    common, kept = (
-        Quality.from_mean(half, tested.n_examples) for half in tested.values.reshape(2, -1)
+    common, *kept = (
+        asdict(Quality.from_mean(one, tested.n_examples)) for one in tested.values.reshape(told, -1)
     )
     best = [entry["round"] for entry in progress.history if entry["verdict"] == "better"]
     return {
@@ -132,8 +141,9 @@ def _finish(means: Means, layout: Layout, encoding: Encoding, progress: Progress
         "customers": {"train": progress.customers, "test": tested.n_examples},
         "rounds": progress.history,
         "best_round": best[-1] if best else progress.round,
-        "test": asdict(common),
-        "test_kept": asdict(kept),
+        "privacy": statement(means.run.federation),
+        "test": common,
+        "test_kept": kept[0] if kept else None,
     }
 
 

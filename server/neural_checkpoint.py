@@ -25,7 +25,7 @@ from shared.errors import EnvironmentFault, NotFound, Refused
 Floats = NDArray[np.float64]
 
 FILE = "neural.npz"
-_ARRAYS = ("weights", "best", "first", "second")
+_ARRAYS = ("weights", "best", "first", "second", "speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Progress:
         After the last round, and after the one that the builder found best.
     first, second : ndarray of float64, shape (size,) or (0,)
         Moments of an adaptive strategy.
+    speed : ndarray of float64, shape (size,) or (0,)
+        Of a noisy training, whose steps go on from round to round.
     history : list of dict
         One entry a round.
     """
@@ -67,6 +69,7 @@ class Progress:
     best: Floats
     first: Floats = field(default_factory=lambda: np.zeros(0))
     second: Floats = field(default_factory=lambda: np.zeros(0))
+    speed: Floats = field(default_factory=lambda: np.zeros(0))
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:

@@ -6,9 +6,9 @@ One Flower message and one secure sum each, and all parties of the cohort or non
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -26,6 +26,7 @@ from shared.protocols.sum_job import SumJob
 from shared.sealed import SealedChannel
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 #: The one array of a message.
 WEIGHTS = "weights"
@@ -97,10 +98,37 @@ class Means:
         ConfideError
             The first party's error, under its name.
         """
+
+        def part(channel: SealedChannel, run: Run) -> Mean:
+            agreed = average.mean_job(
+                run.name, phase, run.parties, COORDINATOR, model=model, length=length
+            )
+            return _open(channel, agreed)
+
+        return self.play(kind, phase, job, part, weights=weights)
+
+    def play(
+        self,
+        kind: str,
+        phase: str,
+        job: Mapping[str, Any],
+        part: Callable[[SealedChannel, Run], T],
+        *,
+        weights: Floats | None = None,
+    ) -> tuple[T, Replies]:
+        """Play a phase with every party, and again with the survivors; see `open`.
+
+        Parameters
+        ----------
+        kind, phase, job, weights
+            See `open`.
+        part : callable
+            What the coordinator does over the channel: of the run at this attempt, and returns.
+        """
         while True:
             messages = self.messages(kind, job, weights)
             try:
-                return self.exchange_mean(messages, phase, model=model, length=length)
+                return self._exchange(messages, phase, part)
             except PartyLost as lost:
                 self._leave_behind(lost)
 
@@ -136,14 +164,10 @@ class Means:
         messages = self.messages(kind, job, weights, asked)
         return ask(self.grid, self._coordinator, messages, asked)
 
-    def exchange_mean(
-        self, messages: Iterable[Message], phase: str, *, model: str, length: int
-    ) -> tuple[Mean, Replies]:
-        """Send the messages, add what the parties mask, and open the mean; see `open`."""
-        job = average.mean_job(
-            self.run.name, phase, self.run.parties, COORDINATOR, model=model, length=length
-        )
-        opened: list[Mean] = []
+    def _exchange(
+        self, messages: Iterable[Message], phase: str, part: Callable[[SealedChannel, Run], T]
+    ) -> tuple[T, Replies]:
+        opened: list[T] = []
         started = time.perf_counter()
         self._coordinator.tell("phase", name=phase)
         replies = exchange(
@@ -152,7 +176,7 @@ class Means:
             self.run,
             phase,
             messages,
-            lambda channel: opened.append(_open(channel, job)),
+            lambda channel: opened.append(part(channel, self.run)),
         )
         seconds = time.perf_counter() - started
         self._coordinator.tell("done", name=phase, seconds=seconds, replies=replies)

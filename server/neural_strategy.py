@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from server.grids import Front
 from server.neural_checkpoint import Progress
-from server.neural_means import WEIGHTS, Mean, Means
+from server.neural_means import WEIGHTS, Means
+from server.neural_rounds import PlainRounds, Played, Rounds
 from shared.errors import Refused
 from shared.neural import average
 from shared.neural.inputs import Encoding
-from shared.neural.layout import Layout, model_digest
+from shared.neural.layout import Layout
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +52,7 @@ class SummedAverage(FedAvg):
         encoding: Encoding,
         progress: Progress,
         save: Callable[[Progress], None],
+        rounds: Rounds,
     ) -> None:
         """Say what is trained, and from where on.
 
@@ -63,6 +65,8 @@ class SummedAverage(FedAvg):
             Where the training stands.
         save : callable
             Takes the new `Progress` after every round.
+        rounds : Rounds
+            How a round is played.
         """
         self.means = means
         self.layout = layout
@@ -70,9 +74,10 @@ class SummedAverage(FedAvg):
         self.progress = progress
         self.grid = _SummingGrid(self, means.grid)
         self._save = save
+        self._rounds = rounds
         self._begun = progress.round
         self._job: dict[str, Any] = {}
-        self._opened: Mean | None = None
+        self._played: Played | None = None
         self.recall()
 
     def recall(self) -> None:
@@ -104,40 +109,20 @@ class SummedAverage(FedAvg):
         return self.means.messages("train.neural", self._job, weights_of(arrays))
 
     def play(self) -> None:
-        """Send a round's messages and open the mean update."""
-        weights = self.progress.weights
-        self._opened, _ = self.means.open(
-            "train.neural",
-            average.round_phase(self._job["round"]),
-            self._job,
-            weights=weights,
-            model=model_digest(self.layout, self.encoding, weights),
-            length=self.layout.size + 1,
+        """Send a round's messages and open what it is about."""
+        self._played = self._rounds.play(
+            self.means, self.layout, self.encoding, self.progress, self._job
         )
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
-        """Return the weights moved by the opened mean; the replies hold none.
-
-        Raises
-        ------
-        BadPeer
-            If the opened mean is none that clipped updates of these customers can have.
-        """
+        """Return the weights after what was opened; the replies hold none."""
         del server_round, replies
-        assert self._opened is not None  # the round was played
-        mean = self._opened
-        update, loss = mean.values[:-1], float(mean.values[-1])
-        run = self.means.run
-        average.check_mean(
-            update,
-            mean.n_examples,
-            # Where a party was lost, its customers are no longer counted.
-            expected=mean.n_examples if run.cohort else self.progress.customers,
-            length=run.federation.neural.clip,
-        )
-        return record_of(self.progress.weights + update), MetricRecord({"loss": loss})
+        assert self._played is not None  # the round was played
+        loss = self._played.loss
+        told = MetricRecord({} if loss is None else {"loss": loss})
+        return record_of(self._played.weights), told
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -167,14 +152,14 @@ class _Guarded(SummedAverage):
         if self.ended:
             return record_of(before.weights), MetricRecord({})
         arrays, metrics = super().aggregate_train(number, replies)
-        assert self._opened is not None
+        assert self._played is not None
         fresh = self.layout.project(weights_of(arrays))
         verdict = self._verdict(number, fresh)
         harmed = verdict == HARM
         entry = {
             "round": number,
-            "loss": self._opened.values[-1].item(),
-            "customers": self._opened.n_examples,
+            "loss": self._played.loss,
+            "customers": self._played.customers,
             "verdict": verdict,
         }
         first, second = (before.first, before.second) if harmed else self._moments()
@@ -188,6 +173,7 @@ class _Guarded(SummedAverage):
             best=fresh if verdict in {BETTER, UNCHECKED} else before.best,
             first=first,
             second=second,
+            speed=before.speed if harmed else self._played.speed,
             history=[*before.history, entry],
         )
         self.recall()
@@ -240,8 +226,17 @@ def make_strategy(
     encoding: Encoding,
     progress: Progress,
     save: Callable[[Progress], None],
+    rounds: Rounds | None = None,
 ) -> SummedAverage:
-    """Return the strategy that the federation agreed on, at where the training stands."""
+    """Return the strategy that the federation agreed on, at where the training stands.
+
+    Parameters
+    ----------
+    means, layout, encoding, progress, save
+        See `SummedAverage.bind`.
+    rounds : Rounds, optional
+        `PlainRounds` by default.
+    """
     agreed = means.run.federation.neural
     strategy: SummedAverage
     if agreed.strategy == "fedprox":
@@ -250,7 +245,7 @@ def make_strategy(
         strategy = SummedFedAdam(eta=agreed.server_rate, beta_1=_FIRST, beta_2=_SECOND, tau=_TAU)
     else:
         strategy = SummedFedAvg()
-    strategy.bind(means, layout, encoding, progress, save)
+    strategy.bind(means, layout, encoding, progress, save, rounds or PlainRounds())
     return strategy
 
 

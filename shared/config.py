@@ -142,6 +142,9 @@ class Privacy:
         0.05, "Share of the customers that a step of the noisy training draws", low=1e-4, high=1.0
     )
     steps: int = setting(160, "Steps of the noisy training, all rounds together", low=1)
+    step_length: float = setting(
+        3.0, "Length of its first steps, in units of clip; it falls to 0", low=1e-6, high=1000.0
+    )
 
 
 @dataclass(frozen=True, slots=True)

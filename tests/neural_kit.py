@@ -77,7 +77,7 @@ def train(
     """Train in threads, as `tests.whole_runs.train` does; return the outcome and all frames."""
     coordinator = Coordinator.load(path, run)
     holders = coordinator.federation.holders
-    channels = queue_channels([*holders, "coordinator"], deadline=20.0)
+    channels = queue_channels([*holders, "coordinator"], deadline=60.0)
     frames = []
     for channel in channels.values():
 

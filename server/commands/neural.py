@@ -60,6 +60,12 @@ def _show(outcome: dict[str, Any]) -> None:
         f"{customers['train']:,} customers to learn from, {customers['test']:,} to evaluate on: "
         f"AUC {test['auc']:.4f}, KS {test['ks']:.4f}, log loss {test['log_loss']:.4f}"
     )
+    if privacy := outcome["privacy"]:
+        typer.echo(
+            f"with noise: epsilon {privacy['epsilon']:g} at delta {privacy['delta']:g} for "
+            f"{privacy['unit']}; verdicts and metrics are of other customers, without noise"
+        )
+        return
     typer.echo(
         f"with what each party keeps: AUC {outcome['test_kept']['auc']:.4f}, "
         f"log loss {outcome['test_kept']['log_loss']:.4f}; why, each finds in its own "

@@ -53,10 +53,10 @@ class Encoding:
         pieces : int
             Most pieces of one feature.
         """
-        numbers = _numbers(features)
+        columns = numbers(features)
         edges = tuple(
             Edges.from_counts(own, pieces, integer=feature.dtype == "integer")
-            for feature, own in zip(numbers, counts.reshape(len(numbers), COUNT), strict=True)
+            for feature, own in zip(columns, counts.reshape(len(columns), COUNT), strict=True)
         )
         return cls(tuple(features), edges)
 
@@ -73,7 +73,7 @@ class Encoding:
             edges = tuple(Edges(tuple(map(float, one))) for one in value)
         except (TypeError, ValueError) as error:
             raise BadPeer("an encoding is malformed", party=sender) from error
-        fit = len(edges) == len(_numbers(features)) and all(_rising(one.values) for one in edges)
+        fit = len(edges) == len(numbers(features)) and all(_rising(one.values) for one in edges)
         if not fit:
             raise BadPeer("an encoding does not fit the features", party=sender)
         return cls(tuple(features), edges)
@@ -170,6 +170,8 @@ def describe(features: Sequence[Feature]) -> list[dict[str, Any]]:
             "levels": list(item.levels),
             "special": list(item.special),
             "direction": item.direction,
+            "low": item.low,
+            "high": item.high,
         }
         for item in features
     ]
@@ -184,12 +186,14 @@ def feature_from_mapping(value: Mapping[str, Any]) -> Feature:
         levels=tuple(value["levels"]),
         special=tuple(value["special"]),
         direction=value["direction"],
+        low=value["low"],
+        high=value["high"],
     )
 
 
 def counted(features: Sequence[Feature]) -> int:
     """Return the length of `own_counts`: `COUNT` for each feature that is a number."""
-    return COUNT * len(_numbers(features))
+    return COUNT * len(numbers(features))
 
 
 def own_counts(features: Sequence[Feature], values: Mapping[str, Floats], floor: int) -> Floats:
@@ -205,11 +209,12 @@ def own_counts(features: Sequence[Feature], values: Mapping[str, Floats], floor:
     -------
     ndarray of float64, shape (n_numbers * COUNT,)
     """
-    parts = [histogram(_regular(item, values[item.name]), floor) for item in _numbers(features)]
+    parts = [histogram(regular(item, values[item.name]), floor) for item in numbers(features)]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _numbers(features: Sequence[Feature]) -> list[Feature]:
+def numbers(features: Sequence[Feature]) -> list[Feature]:
+    """Return the features that are numbers, in order."""
     return [feature for feature in features if feature.dtype != "category"]
 
 
@@ -224,9 +229,9 @@ def _encode(feature: Feature, edges: Edges | None, raw: Floats, into: Floats) ->
         for level in range(len(feature.levels)):
             into[:, level] = raw == level
         return
-    regular = _regular(feature, raw)
+    known = regular(feature, raw)
     low, high = np.array(edges.values[:-1]), np.array(edges.values[1:])
-    passed = np.clip((regular[:, None] - low) / (high - low), 0.0, 1.0)
+    passed = np.clip((known[:, None] - low) / (high - low), 0.0, 1.0)
     if feature.direction == "down":
         passed = 1.0 - passed
     pieces = len(low)
@@ -236,8 +241,8 @@ def _encode(feature: Feature, edges: Edges | None, raw: Floats, into: Floats) ->
         into[:, flag] = raw == code
 
 
-def _regular(feature: Feature, raw: Floats) -> Floats:
-    """Return a column with NaN for what is missing or has a meaning of its own."""
+def regular(feature: Feature, raw: Floats) -> Floats:
+    """Return a column with NaN for what is missing or has a meaning of its own, shape (n,)."""
     return np.where(np.isin(raw, feature.special), np.nan, raw) if feature.special else raw
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,8 @@ _PRECISION = 1e-3
 # Width of a step of the loss distributions. Both round losses up; the coarse one, ten times faster,
 # is for the search only.
 _FINE, _COARSE = 1e-4, 1e-3
+# Above this epsilon, up to so many steps, the coarse one is right to a thousandth as well.
+_PLENTY, _SOME = 1.0, 1000
 # Outside these the distributions take gigabytes or say nothing: epsilon of .3 is 20 and more.
 _LARGEST, _SMALLEST = 1e4, 0.3
 
@@ -98,6 +101,19 @@ def _epsilon(used: tuple[Mechanism, ...], delta: float, width: float) -> float:
     _check_delta(delta)
     if not used:
         return 0.0
+    _library()  # whether it is there is asked every time
+    steps: Counter[tuple[float, float]] = Counter()
+    for one in used:
+        steps[one.rate, one.multiplier] += one.steps
+    alike = (Mechanism(multiplier, rate, n) for (rate, multiplier), n in sorted(steps.items()))
+    grouped = tuple(alike)
+    found = _composed(grouped, delta, _COARSE)
+    good = found > _PLENTY and sum(steps.values()) <= _SOME
+    return found if good or width == _COARSE else _composed(grouped, delta, width)
+
+
+@lru_cache(maxsize=256)  # seconds, where noise is small and steps are many
+def _composed(used: tuple[Mechanism, ...], delta: float, width: float) -> float:
     events, pld = _library()
     accountant = pld.PLDAccountant(events.NeighboringRelation.REPLACE_SPECIAL, width)
     whole = math.fsum(one.steps / one.multiplier**2 for one in used if one.rate == 1.0)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from os import urandom
 
 import numpy as np
@@ -29,58 +28,16 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from shared.errors import Refused, UsageError
+from shared.privacy.clip import Clip
 from shared.privacy.gaussian import Entropy
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Units of the clipping bound. Cutting towards zero shortens a gradient by a millionth an element.
-UNITS = 1 << 20
 # Customers whose gradients are in memory at once.
 _CHUNK = 256
 # Doubles round the scaled gradient's length by less than this share of it.
 _SAFE = 1.0 - 2.0**-40
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """How long one customer's gradient may be.
-
-    Parameters
-    ----------
-    norm : float
-        L2 norm, > 0.
-    units : int
-        The same in units of the sum.
-
-    Raises
-    ------
-    UsageError
-        If a number is out of range.
-    """
-
-    norm: float
-    units: int = UNITS
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.norm) and self.norm > 0 and 1 <= self.units <= 1 << 28):
-            raise UsageError("clip: norm must be positive and finite, units in 1..2^28")
-
-    def mean(self, total: NDArray[np.float64] | Ints, expected: float) -> Floats:
-        """Return the gradient of a step from the opened sum.
-
-        Parameters
-        ----------
-        total : ndarray, shape (d,)
-            Sum of all parties' updates and noise, in units.
-        expected : float
-            Customers drawn on average: rate times the public number of all. The number really
-            drawn is a secret.
-        """
-        if not expected > 0:
-            raise UsageError("a step of no expected customer has no gradient")
-        mean: Floats = total.astype(np.float64) * (self.norm / self.units / expected)
-        return mean
 
 
 def dp_update(

@@ -17,6 +17,7 @@ from clients.holdings import write_table
 from clients.store import Store
 from clients.world import make_world
 from server.coordinator import load_federation
+from shared.privacy.audit import audit
 from tests.support import ROOT
 from tests.whole_runs import assert_nothing_half_written, change
 
@@ -121,6 +122,32 @@ def test_banks_train_a_network_that_all_of_them_keep(confide, federation):
         # The builder's verdict is a line besides.
         lines = len(Store(federation.parent / bank).ledger())
         assert lines == 3 + (bank == builder)
+    assert_nothing_half_written(federation.parent)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("dp_accounting") is None,
+    reason="dp-accounting is not installed: pip install 'confide[privacy]'",
+)
+def test_banks_train_with_noise_and_a_budget_that_is_spent_ends_it(start, federation):
+    settings = ("privacy.training_epsilon=2", "privacy.rate=0.2", "privacy.steps=4")
+    settings = [word for one in (*settings, "neural.rounds=2") for word in ("--set", one)]
+    command = ("train", "-f", federation, "--model", "neural", *settings)
+    for bank in BANKS:
+        change(federation.parent / bank / "party.toml", privacy_epsilon=2.5)
+    running = start(*command, "--format", "json")
+    # Every process solves for the noise.
+    assert running.end(300) == 0, running.stderr
+    result = json.loads(running.stdout)["data"]
+    assert result["privacy"]["epsilon"] == 2.0
+    assert result["test_kept"] is None
+    for bank in BANKS:
+        told = audit(Store(federation.parent / bank).ledger(), 1e-5)
+        assert 1.9 < told.epsilon <= 2.0
+        assert told.with_noise == 3
+    again = start(*command)
+    assert again.end(300) == 4
+    assert "of 2.5 allowed" in again.stderr
     assert_nothing_half_written(federation.parent)
 
 
