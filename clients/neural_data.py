@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients import audits
 from clients.holdings import load_holding
 from clients.party import Party
 from shared.config import Neural
@@ -166,7 +167,8 @@ def contribute(
         values=job.length,
         binding=job.digest,
     )
-    sum_party(channel, job, own, journal=party.store.journal)
+    keep = audits.keeper(party, run, label)
+    sum_party(channel, job, own, journal=party.store.journal, keep=keep)
 
 
 def _unit(key: str) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import bank_builder, builder, noise, noisy_banks, noisy_builder, phases
+from clients import bank_builder, builder, noise, noisy_banks, noisy_builder, own_card, phases
 from clients.parts import Plans, encode, plans_digest, plans_from_value, plans_to_value, take
 from clients.party import Party
 from shared.arrays import pack_value, unpack_value
@@ -381,7 +381,9 @@ def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
     party.store.keep_value(run.name, "part", part.to_mapping() | {"card": card})
     if party.name in shape.columns:
         return {}
-    return _evaluate(party, channel, run, shape, totals)
+    result = _evaluate(party, channel, run, shape, totals)
+    own_card.tell(party, run, totals)
+    return result
 
 
 def _open_points(

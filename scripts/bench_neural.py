@@ -1,13 +1,12 @@
-"""How good the neural model is: federated against the same network on pooled customers, and alone.
+"""How good the neural model is: federated against the same network on pooled customers.
 
     python scripts/bench_neural.py --data ../shared/data [--json FILE] [--seeds 1 2 3] [--part NAME]
 
-Parts: `split` (the published split, all columns, three banks), `uci` (uci_default, four banks, as
-the contract says monotone), `sizes` and `bands` (uci_default: banks of 60/25/10/4/1 % of the
-customers, and by credit limit: each alone against the federation, with what it would keep).
-Everything but the messages is the product's own: edges from summed histograms, updates clipped and
-averaged, the best round by the builder's customers held out. The secure sum rounds by less than
-1e-6 a weight (`tests/protocols/test_neural.py`).
+Parts: `split` (the published split, all columns, three banks) and `uci` (uci_default, four banks,
+as the contract says monotone). What each bank has of it is measured by `bench_gains.py`. Everything
+but the messages is the product's own: edges from summed histograms, updates clipped and averaged,
+the best round by the builder's customers held out. The secure sum rounds by less than 1e-6 a weight
+(`tests/protocols/test_neural.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from shared.contract import EVERY, Feature, check_columns
 from shared.neural import average
 from shared.neural.inputs import Encoding, own_counts
 from shared.neural.layout import Layout
-from shared.neural.personal import choose, log_losses
+from shared.neural.personal import log_losses
 from shared.neural.train import Recipe, default_prob, train
 
 AGREED = Neural()
@@ -173,30 +172,6 @@ def measure(tables: Any, layout: Layout, seeds: Sequence[int]) -> dict[str, Any]
     return found
 
 
-def gains(tables: Any, layout: Layout, seed: int) -> list[dict[str, Any]]:
-    """Return for each bank its AUC with the federation's model, alone, and with what it keeps."""
-    builder = max(tables, key=lambda table: len(table[1][1]))
-    common, _ = federate(tables, layout, builder[1], seed)
-    rows = []
-    for place, (own, held, test) in enumerate(tables):
-        label = f"{place}/personal"
-        start = layout.initial(seed)
-        chosen = choose(layout, common, start, own, held, recipe(seed, label), AGREED.rounds)
-        alone, _ = federate([(own, held, test)], layout, held, seed)
-        row: dict[str, Any] = {"customers": len(own[1]), "test": len(test[1]), "kept": chosen.kept}
-        row["held_out_loss"] = {name: round(one, 4) for name, one in chosen.losses.items()}
-        for name, weights in (
-            ("federated", common),
-            ("alone", alone),
-            ("kept_auc", chosen.weights),
-        ):
-            inputs, seen = test
-            interval = metrics.auc_interval(seen, default_prob(layout, weights, inputs))
-            row[name] = [round(interval.low, 4), round(interval.value, 4), round(interval.high, 4)]
-        rows.append(row)
-    return rows
-
-
 def show(name: str, found: dict[str, Any]) -> dict[str, Any]:
     summary = {
         f"{side} {kind}": _bench.spread(found[kind][side], 4)
@@ -213,7 +188,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parts = ("split", "uci", "sizes", "bands")
+    parts = ("split", "uci")
     parser.add_argument("--part", choices=parts, action="append")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -230,16 +205,6 @@ def main() -> int:
             read_published(given.data) if part == "split" else read_uci(given.data, part)
         )
         tables, layout = encoded(banks, features)
-        if part in {"sizes", "bands"}:
-            report[part] = gains(tables, layout, given.seeds[0])
-            print(f"\n{part}: low, AUC, high")
-            for row in report[part]:
-                print("  ", row)
-            for place, row in enumerate(report[part]):
-                if row["test"] >= 1000:
-                    worst = row["alone"][1] - row["kept_auc"][1]
-                    bars.append(_bench.Bar(f"{part} {place}: alone - kept", worst, "<=", 0.01))
-            continue
         found = measure(tables, layout, given.seeds)
         report[part] = show(part, found)
         federated, pooled = (float(np.mean(found["auc"][side])) for side in ("federated", "pooled"))

@@ -34,6 +34,7 @@ _OWN: Final = (
     "client:client",
     "model:model",
     "model_compare:compare>model",
+    "model_audit:audit>model",
     "nodes:nodes",
     "config:config",
     "policy:policy",

@@ -76,6 +76,7 @@ def train_neural(
     cohort, attempt = (known.cohort, known.attempt) if known else ((), 1)
     run = Run(coordinator.run, attempt, federation, digest, cohort)
     means = Means(grid, coordinator, run, {name: reply["node"] for name, reply in joined.items()})
+    means.folder = folder
     replies = means.ask("query.neural_features", {})
     described = same(replies, "features", "holds other features")
     features = tuple(feature_from_mapping(one) for one in described)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
+from server import audits
 from server.coordinator import Coordinator
 from server.phases import Replies, ask, exchange
 from shared.arrays import pack_value
@@ -22,6 +24,7 @@ from shared.errors import PartyLost, Refused
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
 from shared.protocols.sum import sum_coordinator
+from shared.protocols.sum_commit import Evidence
 from shared.protocols.sum_job import SumJob
 from shared.sealed import SealedChannel
 
@@ -51,6 +54,11 @@ class Means:
         Its attempt and cohort change when a party is lost.
     node_of : mapping of str to int
         The Flower node of every party.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where the commitments of every sum are kept for audits; see `server.audits`.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class Means:
     ) -> None:
         self.grid = grid
         self.run = run
+        self.folder: Path | None = None
         self._coordinator = coordinator
         self._node_of = node_of
 
@@ -103,7 +112,7 @@ class Means:
             agreed = average.mean_job(
                 run.name, phase, run.parties, COORDINATOR, model=model, length=length
             )
-            return _open(channel, agreed)
+            return _open(channel, agreed, self._keeper(phase))
 
         return self.play(kind, phase, job, part, weights=weights)
 
@@ -182,6 +191,11 @@ class Means:
         self._coordinator.tell("done", name=phase, seconds=seconds, replies=replies)
         return opened[0], replies
 
+    def _keeper(self, phase: str) -> Callable[[Evidence, str], None] | None:
+        if self.folder is None:
+            return None
+        return audits.keeper(self.folder, self.run.contract_digest, phase)
+
     def _leave_behind(self, lost: PartyLost) -> None:
         """Go on with the survivors, or raise what ended the round."""
         left = tuple(name for name in self.run.parties if name != lost.party)
@@ -196,7 +210,9 @@ class Means:
         self._coordinator.tell("lost", party=lost.party, left=list(left))
 
 
-def _open(channel: SealedChannel, job: SumJob) -> Mean:
-    total = sum_coordinator(channel, job)
+def _open(
+    channel: SealedChannel, job: SumJob, keep: Callable[[Evidence, str], None] | None
+) -> Mean:
+    total = sum_coordinator(channel, job, keep=keep)
     assert total is not None  # the coordinator is the opener
     return Mean(*average.mean_of(total))

@@ -349,6 +349,9 @@ class PartyFile:
     privacy_delta: float = setting(
         1e-5, "Delta of that budget; below one over the customers", low=1e-12, high=0.1
     )
+    audit_days: int = setting(
+        90, "Days for which it can open its updates of the neural model to an auditor", low=0
+    )
     key: str = setting("identity.key", "Ed25519 private key; only its owner may read the file")
     customers: str = setting(
         "", "Table with the customers of the score feed; empty: those of train and test"

@@ -135,6 +135,10 @@ class SealedChannel:
         """What every envelope is bound to."""
         return self._session
 
+    def public_key(self, name: str) -> bytes:
+        """Return the Ed25519 public key of `name`, which the roster pins."""
+        return self._identity.public_key if name == self.me else self._keys[name][0]
+
     def sign(self, purpose: str, message: bytes) -> bytes:
         """Sign for others to check with `verify`, bound to this session."""
         return self._identity.sign(purpose, self._session.context(message=message.hex()))
@@ -147,9 +151,8 @@ class SealedChannel:
         BadPeer
             If the signature is not valid.
         """
-        key = self._identity.public_key if name == self.me else self._keys[name][0]
         context = self._session.context(message=message.hex())
-        self._roster.verify(name, key, purpose, context, signature)
+        self._roster.verify(name, self.public_key(name), purpose, context, signature)
 
     def send(self, to: str, tag: str, payload: bytes) -> None:
         """Seal bytes to one peer and send them."""

@@ -25,7 +25,7 @@ CHECK_PHASE = "neural_check"
 # What is handed in. A party's journal knows an input by its kind and its model, so the kind of a
 # round must not say which round: the same weights sent again as another one are the same model.
 _KINDS = {EDGES_PHASE: "inputs", EVALUATE_PHASE: "metrics"}
-_UPDATE = "update"
+UPDATE = "update"
 
 #: Most customers of one party in one sum, and the largest absolute value of an element.
 MAX_EXAMPLES = 1 << 22
@@ -76,7 +76,7 @@ def mean_job(
         cohort=tuple(sorted(cohort)),
         opener=coordinator,
         coordinator=coordinator,
-        kind=_KINDS.get(label, _UPDATE),
+        kind=_KINDS.get(label, UPDATE),
         model=model,
         bits=64,
         length=length + 1,

@@ -9,8 +9,9 @@ a job with digest `H`, in Z_2^16, Z_2^32 or Z_2^64:
    signature over its own `H`. ``s_ij = HKDF(X25519(i, j), salt=H, info="mask" | i | j)``.
 2. ``y_i = x_i + PRG(b_i) + sum_{j>i} PRG(s_ij) - sum_{j<i} PRG(s_ij)``; `y_i` goes to the
    coordinator, which adds.
-3. A signed commitment to `y_i`, to the self-mask seed `b_i` and to the keys seen goes to every peer
-   and then to the coordinator, which sends all of them to everybody once it holds every `y`.
+3. A signed commitment to `y_i`, to the self-mask seed `b_i`, to the keys seen and to `x_i` under a
+   fresh salt goes to every peer and then to the coordinator, which sends all of them to everybody
+   once it holds every `y`. What it says of `x_i` is for audits (`shared.protocols.sum_audit`).
 4. Only now, and only after its journal has durably noted (job, input, cohort), a party seals `b_i`
    to the opener. The opener subtracts the self masks from the sum; the pairwise masks cancel.
 
@@ -26,7 +27,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from os import urandom
 from typing import Any
 
@@ -37,7 +37,17 @@ from numpy.typing import NDArray
 from shared.arrays import pack_array, unpack_array
 from shared.errors import BadPeer, Refused
 from shared.identity import SIGNATURE_BYTES
-from shared.masks import SEED_BYTES, Keystream, derive_key
+from shared.masks import SEED_BYTES, derive_key
+from shared.protocols.sum_audit import total_digest
+from shared.protocols.sum_commit import (
+    PURPOSE,
+    SALT_BYTES,
+    Commitment,
+    Evidence,
+    Opening,
+    commit_input,
+    masked_digest,
+)
 from shared.protocols.sum_job import (
     Residues,
     SumJob,
@@ -48,6 +58,7 @@ from shared.protocols.sum_job import (
     input_digests,
     signed_residues,
 )
+from shared.protocols.sum_masks import mask, take_off
 from shared.sealed import SealedChannel
 
 __all__ = [
@@ -63,39 +74,9 @@ __all__ = [
 ]
 
 _DIGEST = 32
-_SELF = "sum/self"
-_PAIR = "sum/pair"
-# Elements masked at a time: bounds the memory of the keystreams, at no cost in time.
-_CHUNK = 1 << 15
 
-
-def mask(
-    residues: Residues, me: str, self_seed: bytes, pair_seeds: Mapping[str, bytes]
-) -> Residues:
-    """Return ``y``: an input under its self mask and the pairwise masks (step 2).
-
-    Parameters
-    ----------
-    residues : ndarray of uint16 or uint64
-        The input in the ring.
-    me : str
-        Own name; the order of names decides the signs.
-    self_seed : bytes
-        32 bytes.
-    pair_seeds : mapping of str to bytes
-        32 bytes for each peer of the cohort.
-
-    Returns
-    -------
-    ndarray of the same type and shape
-    """
-    masked = residues.copy()
-    plus = [Keystream(self_seed, _SELF)]
-    minus: list[Keystream] = []
-    for peer, seed in pair_seeds.items():
-        (plus if me < peer else minus).append(Keystream(seed, _PAIR))
-    _add_streams(masked, plus, minus)
-    return masked
+#: Keeps what a sum leaves for later audits; see `sum_party`.
+Keep = Callable[[Evidence, Opening], None]
 
 
 def sum_party(
@@ -106,6 +87,7 @@ def sum_party(
     journal: SumJournal,
     entropy: Callable[[int], bytes] = urandom,
     known_by: NDArray[Any] | None = None,
+    keep: Keep | None = None,
 ) -> NDArray[Any] | None:
     """Take part in a secure sum.
 
@@ -125,6 +107,8 @@ def sum_party(
     known_by : ndarray of float64 or int64, optional
         What the journal knows the input by, where the values themselves are fresh in every attempt:
         of shares, what does not change with them.
+    keep : callable, optional
+        Takes everybody's signed commitments and what opens one's own, before anything is revealed.
 
     Returns
     -------
@@ -152,11 +136,16 @@ def sum_party(
         for peer in _others(channel, job)
     }
     self_seed = entropy(SEED_BYTES)
-    masked = pack_array(mask(residues, channel.me, self_seed, pair_seeds))
+    masked = mask(residues, channel.me, self_seed, pair_seeds)
+    salt = entropy(SALT_BYTES)
 
-    channel.send(job.coordinator, _tag(job, "masked"), masked)
-    own = _Commitment(_view(keys), _sha256(masked), _sha256(self_seed))
-    commitments = _exchange_commitments(channel, job, own)
+    channel.send(job.coordinator, _tag(job, "masked"), pack_array(masked))
+    hidden = commit_input(job, salt, residues)
+    own = Commitment(_view(keys), masked_digest(masked), _sha256(self_seed), hidden)
+    signed, commitments = _exchange_commitments(channel, job, own)
+    if keep is not None:
+        opening = Opening(channel.me, salt, self_seed, pair_seeds, residues)
+        keep(_evidence(channel, job, signed), opening)
 
     for input_digest in input_digests(values if known_by is None else known_by, job):
         journal.reveal(job.digest, input_digest, job.cohort)
@@ -165,16 +154,21 @@ def sum_party(
         return None
     raw = channel.receive(job.coordinator, _tag(job, "total"))
     total = unpack_array(raw, job.dtype, (job.length,), cap=job.length)
-    return _opened(channel, job, total, commitments, {channel.me: self_seed})
+    return decode(_opened(channel, job, total, commitments, {channel.me: self_seed}), job)
 
 
-def sum_coordinator(channel: SealedChannel, job: SumJob) -> NDArray[Any] | None:
+def sum_coordinator(
+    channel: SealedChannel, job: SumJob, *, keep: Callable[[Evidence, str], None] | None = None
+) -> NDArray[Any] | None:
     """Add the masked vectors of a secure sum; open it if the job says so.
 
     Parameters
     ----------
     channel : SealedChannel
     job : SumJob
+    keep : callable, optional
+        Takes everybody's signed commitments before anybody reveals, with an empty text; and again
+        with the digest of the sum, where it is opened here.
 
     Returns
     -------
@@ -192,35 +186,27 @@ def sum_coordinator(channel: SealedChannel, job: SumJob) -> NDArray[Any] | None:
     if channel.me != job.coordinator:
         raise Refused(f"{channel.me!r} does not coordinate the sum {job.label!r}")
     total: Residues = np.zeros(job.length, dtype=job.dtype)
-    commitments: dict[str, _Commitment] = {}
-    signed = b""
+    commitments: dict[str, Commitment] = {}
+    signed: dict[str, bytes] = {}
     for party in job.cohort:
         raw = channel.receive(party, _tag(job, "masked"))
-        message = channel.receive(party, _tag(job, "commitment"))
-        commitments[party] = _read_commitment(channel, job, party, message)
+        signed[party] = channel.receive(party, _tag(job, "commitment"))
+        commitments[party] = _read_commitment(channel, job, party, signed[party])
         if _sha256(raw) != commitments[party].masked:
             raise BadPeer("the masked vector is not the one committed to", party=party)
         total += unpack_array(raw, job.dtype, (job.length,), cap=job.length)
-        signed += message
     _check_views(commitments, commitments[job.cohort[0]].view)
-    channel.send_all(job.cohort, _tag(job, "commitments"), signed)
-    if job.opener != job.coordinator:
+    if keep is not None:  # a party that reveals can be sure of it
+        keep(_evidence(channel, job, signed), "")
+    channel.send_all(job.cohort, _tag(job, "commitments"), b"".join(signed.values()))
+    here = job.opener == job.coordinator
+    if here:
+        total = _opened(channel, job, total, commitments, {})
+    else:
         channel.send(job.opener, _tag(job, "total"), pack_array(total))
-        return None
-    return _opened(channel, job, total, commitments, {})
-
-
-@dataclass(frozen=True, slots=True)
-class _Commitment:
-    """SHA-256 of the keys a party saw, of its masked vector, and of its self-mask seed."""
-
-    view: bytes
-    masked: bytes
-    seed: bytes
-
-    @property
-    def message(self) -> bytes:
-        return self.view + self.masked + self.seed
+    if keep is not None and here:
+        keep(_evidence(channel, job, signed), total_digest(job, total))
+    return decode(total, job) if here else None
 
 
 def _check_place(channel: SealedChannel, job: SumJob) -> None:
@@ -254,15 +240,15 @@ def _exchange_keys(
 
 
 def _exchange_commitments(
-    channel: SealedChannel, job: SumJob, own: _Commitment
-) -> dict[str, _Commitment]:
-    """Return the commitments of the whole cohort, once the coordinator holds every vector (step 3).
+    channel: SealedChannel, job: SumJob, own: Commitment
+) -> tuple[dict[str, bytes], dict[str, Commitment]]:
+    """Return all commitments, signed and read, once the coordinator holds every vector (step 3).
 
     The coordinator's copy is sent last: if it arrived, so did everybody else's, and a party that
     dies in between leaves the coordinator silent and nobody reveals.
     """
     message = own.message
-    message += channel.sign("sum commitment", bytes.fromhex(job.digest) + message)
+    message += channel.sign(PURPOSE, bytes.fromhex(job.digest) + message)
     others = _others(channel, job)
     channel.send_all((*others, job.coordinator), _tag(job, "commitment"), message)
     raw = {channel.me: message}
@@ -273,18 +259,22 @@ def _exchange_commitments(
         raw[party] for party in job.cohort
     ):
         raise BadPeer("holds other commitments than the parties sent", party=job.coordinator)
-    return commitments
+    return raw, commitments
 
 
-def _read_commitment(channel: SealedChannel, job: SumJob, party: str, raw: bytes) -> _Commitment:
-    if len(raw) != 3 * _DIGEST + SIGNATURE_BYTES:
-        raise BadPeer("the commitment has the wrong length", party=party)
-    message, signature = raw[: 3 * _DIGEST], raw[3 * _DIGEST :]
-    channel.verify(party, "sum commitment", bytes.fromhex(job.digest) + message, signature)
-    return _Commitment(message[:_DIGEST], message[_DIGEST : 2 * _DIGEST], message[2 * _DIGEST :])
+def _evidence(channel: SealedChannel, job: SumJob, signed: Mapping[str, bytes]) -> Evidence:
+    keys = {party: channel.public_key(party) for party in job.cohort}
+    return Evidence(job, channel.session, keys, {party: signed[party] for party in job.cohort})
 
 
-def _check_views(commitments: Mapping[str, _Commitment], view: bytes) -> None:
+def _read_commitment(channel: SealedChannel, job: SumJob, party: str, raw: bytes) -> Commitment:
+    commitment, signature = Commitment.read(raw, party)
+    message = bytes.fromhex(job.digest) + commitment.message
+    channel.verify(party, PURPOSE, message, signature)
+    return commitment
+
+
+def _check_views(commitments: Mapping[str, Commitment], view: bytes) -> None:
     differing = sorted(party for party, one in commitments.items() if one.view != view)
     if differing:
         raise BadPeer(f"{', '.join(differing)} saw other keys in this sum: someone showed two")
@@ -294,23 +284,23 @@ def _opened(
     channel: SealedChannel,
     job: SumJob,
     total: Residues,
-    commitments: Mapping[str, _Commitment],
+    commitments: Mapping[str, Commitment],
     seeds: Mapping[str, bytes],
-) -> NDArray[Any]:
-    """Collect the missing seeds, subtract the self masks, check the range, decode (step 4)."""
+) -> Residues:
+    """Collect the missing seeds, subtract the self masks, check the range (step 4)."""
     opened: Residues = total.astype(job.dtype)  # a copy: what came off the wire is read-only
     for party in job.cohort:
         seed = seeds.get(party) or channel.receive(party, _tag(job, "seed"))
         if len(seed) != SEED_BYTES or _sha256(seed) != commitments[party].seed:
             raise BadPeer("the self-mask seed is not the one committed to", party=party)
-        _add_streams(opened, (), (Keystream(seed, _SELF),))
+        take_off(opened, seed)
     signed = signed_residues(opened)
     if int(signed.max()) > job.limit or int(signed.min()) < -job.limit:
         raise BadPeer(
             f"the sum {job.label!r} is beyond {len(job.cohort)} times its bound: "
             "a party's vector or the coordinator's addition is wrong"
         )
-    return decode(opened, job)
+    return opened
 
 
 def _pair_seed(secret: X25519PrivateKey, peer_key: bytes, job: SumJob, me: str, peer: str) -> bytes:
@@ -322,18 +312,6 @@ def _pair_seed(secret: X25519PrivateKey, peer_key: bytes, job: SumJob, me: str, 
     first, second = (name.encode() for name in sorted((me, peer)))
     info = b"mask" + len(first).to_bytes(2, "big") + first + second
     return derive_key(shared_secret, salt=bytes.fromhex(job.digest), info=info)
-
-
-def _add_streams(
-    residues: Residues, plus: Collection[Keystream], minus: Collection[Keystream]
-) -> None:
-    """Add keystreams to residues and subtract others, in place."""
-    for start in range(0, residues.size, _CHUNK):
-        part = residues[start : start + _CHUNK]
-        for stream in plus:
-            part += stream.elements(part.shape, residues.dtype.type)
-        for stream in minus:
-            part -= stream.elements(part.shape, residues.dtype.type)
 
 
 def _view(keys: Mapping[str, bytes]) -> bytes:

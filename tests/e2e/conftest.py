@@ -8,6 +8,10 @@ import signal
 import pytest
 
 from tests.commands import Running
+from tests.support import ROOT
+
+#: Seconds; a death is told at once, so nothing here waits that long but on a busy machine.
+_PATIENCE = 300.0
 
 
 class Local(Running):
@@ -45,5 +49,31 @@ def confide(start):
     def run(*arguments, env=None):
         running = start(*arguments, env=env)
         return running.end(), running.stdout, running.stderr
+
+    return run
+
+
+@pytest.fixture
+def killed(start, tmp_path):
+    """Train with somebody killed at one exact step; return the run, ended, nothing left of it.
+
+    See `tests/killing/sitecustomize.py` for the step, which `by` reaches; it may be the victim.
+    """
+
+    def run(federation, victim, at, *arguments, by):
+        note = tmp_path / "killed"
+        note.unlink(missing_ok=True)
+        env = {
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "killing"), str(ROOT)]),
+            "KILL_AT": f"{by} {at}",
+            "KILL": victim,
+            "KILL_NOTE": str(note),
+        }
+        running = start("train", "-f", federation, "--format", "json", *arguments, env=env)
+        running.end(_PATIENCE)
+        assert note.exists(), f"the run ended before {by} came to {at}: {running.stderr}"
+        assert note.read_text().split()[0] == victim
+        assert running.left_behind() == []
+        return running
 
     return run

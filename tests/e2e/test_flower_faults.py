@@ -10,6 +10,7 @@ import time
 import pytest
 
 from clients.store import Store
+from tests import banks
 from tests.flower_runs import FlowerRun
 from tests.whole_runs import HOLDERS, assert_nothing_half_written, build, cards
 
@@ -126,6 +127,24 @@ def test_a_run_survives_its_relay_in_every_phase(flower, federation, phase):
     run.kill(RELAY)
     ended_well(run, federation)
     assert "the relay died; it is started again" in run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("phases", [("bins", "cells"), ("moments", "score", "release")])
+def test_a_run_of_several_banks_survives_its_relay_in_every_phase(flower, tmp_path, phases):
+    path, _ = banks.build(tmp_path / "banks", sizes=(160, 170, 180, 175), deadline_s=300)
+    run = flower(path)
+    run.limit = 600.0
+    for phase in phases:  # a relay that dies a fourth time is given up, by name
+        run.in_phase(phase)
+        run.kill(RELAY)
+    ended_well(run, path)
+    assert run.stderr.count("the relay died; it is started again") == len(phases)
+    assert "lost" not in run.progress()
+    for bank in banks.BANKS:
+        inputs = [line["input"] for line in Store(path.parent / bank).journal._lines("reveal")]
+        assert len(inputs) == len(set(inputs)) == 4
 
 
 @pytest.mark.slow

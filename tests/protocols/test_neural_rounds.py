@@ -35,8 +35,8 @@ def kill(monkeypatch, path, number):
     """Train; kill the coordinator after a round's sum was opened, before it wrote any of it."""
     real = neural_means.sum_coordinator
 
-    def dying(channel, job):
-        total = real(channel, job)
+    def dying(channel, job, **kept):
+        total = real(channel, job, **kept)
         if job.label == average.round_phase(number):
             raise Killed
         return total

@@ -821,7 +821,7 @@ def test_every_masked_vector_is_uniform_and_no_other_payload_holds_the_input(siz
     assert all(uniformity(one) > NOT_UNIFORM for one in vectors.values())
     steps = {tag.rsplit("/", 1)[1]: len(raw) for _, _, tag, raw in federation.sent}
     del steps["masked"]
-    assert steps == {"key": 128, "commitment": 160, "commitments": 4 * 160, "seed": 32}
+    assert steps == {"key": 128, "commitment": 192, "commitments": 4 * 192, "seed": 32}
 
 
 def test_the_uniformity_test_fails_on_plain_vectors(sizeable, monkeypatch):
