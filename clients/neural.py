@@ -18,6 +18,8 @@ from clients import neural_noise
 from clients.neural_data import (
     Customers,
     Model,
+    begin_round,
+    check_ending,
     contribute,
     learning,
     read_models,
@@ -109,7 +111,8 @@ def train_round(
         If the coordinator's weights do not fit the agreed network, it shows another model to
         another party, or asks for a round or a step that was not agreed on.
     Refused
-        If the training diverged, or this model was already trained in another cohort.
+        If the training diverged, this model was already trained in another cohort, or the round
+        is out of order.
     """
     number, shrink = int(job["round"]), float(job.get("shrink", 1.0))
     agreed = party.federation.neural
@@ -119,6 +122,7 @@ def train_round(
     if not 0.0 < shrink <= 1.0 or float(job.get("pull", 0.0)) != pull:
         raise BadPeer("it asks for steps that were not agreed on", party=COORDINATOR)
     model = read_models(party, job)[0]
+    begin_round(party, run, number, model, shrink)
     if is_noisy(party.federation):
         return neural_noise.play_round(party, channel, run, model, number)
     own, _ = learning(party)
@@ -151,12 +155,18 @@ def check(party: Party, run: Run, job: Mapping[str, Any]) -> dict[str, Any]:
     dict
         ``verdict``: "better" than any round so far, "fair", "harm", or "unchecked" with fewer
         customers held out than the floor.
+
+    Raises
+    ------
+    Refused
+        If the round was not just trained, or was judged before on other models.
     """
     number = int(job["round"])
     _, held = learning(party)
     if not party.is_builder or len(held) < party.federation.floors.rows:
         return {"verdict": UNCHECKED}
     fresh, best = read_models(party, job, 2)
+    party.store.journal.give_verdict(run.name, number, f"{fresh.digest} {best.digest}")
     from shared.neural.personal import log_losses  # noqa: PLC0415 - see `train_round`
 
     inputs = fresh.encoding.apply(held.values)
@@ -193,10 +203,13 @@ def evaluate(
 
     Raises
     ------
+    BadPeer
+        If the run has ended with another model.
     DataError
         If the customers to evaluate on are of one class.
     """
     model = read_models(party, job)[0]
+    check_ending(party, run, model)
     test = testing(party)
     if not 0 < test.label.sum() < len(test):
         raise DataError(party.settings.test, ["the customers are of one class only"])
@@ -265,9 +278,6 @@ def _keep(
 ) -> None:
     """Write down model and choice, once: a run that is resumed may evaluate again."""
     if party.store.run_path(run.name, "neural.json").exists():
-        known = party.store.load_value(run.name, "neural")["digest"]
-        if known != model.digest:
-            raise BadPeer("this run has ended with another model", party=COORDINATOR)
         return
     for name, weights in (("neural_weights", model.weights), ("neural_kept", choice.weights)):
         if not party.store.run_path(run.name, f"{name}.npy").exists():

@@ -126,7 +126,40 @@ def read_models(party: Party, job: Mapping[str, Any], count: int = 1) -> list[Mo
         raise BadPeer("the weights do not fit the agreed network", party=COORDINATOR)
     if not np.isfinite(weights).all():
         raise BadPeer("the weights are not finite", party=COORDINATOR)
+    if np.abs(weights).max(initial=0.0) > average.MAX_VALUE:
+        raise BadPeer(f"a weight is beyond +-{average.MAX_VALUE}", party=COORDINATOR)
     return [Model(layout, encoding, part) for part in np.split(weights, count)]
+
+
+def begin_round(party: Party, run: Run, number: int, model: Model, shrink: float) -> None:
+    """Note the model that a round begins from; steps follow from how often it was undone.
+
+    Were their length the coordinator's to say, one party's update could be the only one that moves.
+
+    Raises
+    ------
+    BadPeer
+        If steps of another length are asked for.
+    Refused
+        If the round is out of order; see `clients.store.Journal.begin_round`.
+    """
+    undone = party.store.journal.begin_round(run.name, number, model.digest)
+    if shrink != average.shrunk(undone):
+        raise BadPeer(f"it asks for steps of {shrink:g}", party=COORDINATOR)
+
+
+def check_ending(party: Party, run: Run, model: Model) -> None:
+    """Refuse to evaluate a second model: metrics of any model asked for would tell too much.
+
+    Raises
+    ------
+    BadPeer
+        If the run has ended with another one.
+    """
+    if party.store.run_path(run.name, "neural.json").exists():
+        known = party.store.load_value(run.name, "neural")["digest"]
+        if known != model.digest:
+            raise BadPeer("this run has ended with another model", party=COORDINATOR)
 
 
 def contribute(

@@ -34,6 +34,9 @@ from shared.errors import (
 from shared.jobs import check_run_name
 from shared.protocols.sum_job import check_reveal
 
+#: Verdicts on a round: one, and another where the coordinator died and noise made another model.
+VERDICTS = 2
+
 
 class Journal:
     """A party's memory of what may happen only once; kept in `journal.jsonl`.
@@ -73,6 +76,78 @@ class Journal:
         check_reveal(records, job_digest, input_digest, cohort)
         note = {"job": job_digest, "input": input_digest, "cohort": list(cohort)}
         append_line(self._path, {"kind": "reveal", **note})
+
+    def begin_round(self, run: str, number: int, model: str) -> int:
+        """Record which model a round of the neural model begins from.
+
+        A round that is asked for again, since the coordinator died, begins where it did; one that
+        was undone is followed by one from the same model. But no round comes back once the next
+        has begun, and no model once another has taken its place.
+
+        Parameters
+        ----------
+        run : str
+        number : int
+        model : str
+            Its digest.
+
+        Returns
+        -------
+        int
+            How many rounds before this one began from the same model, and were undone.
+
+        Raises
+        ------
+        Refused
+            If the round is out of order, or its model is an earlier one.
+        """
+        lines = [line for line in self._lines("round") if line["run"] == run]
+        last, before = (lines[-1]["round"], lines[-1]["model"]) if lines else (0, "")
+        if number not in (last, last + 1):
+            raise Refused(
+                f"round {number} of run {run} is asked for after round {last}",
+                hint="a run's name is used once: --resume it, or start a new run",
+            )
+        if number == last and model != before:
+            raise Refused(f"round {number} of run {run} has begun here from another model")
+        if model != before and any(line["model"] == model for line in lines):
+            raise Refused(f"round {number} of run {run} begins from a model of an earlier round")
+        if number > last:
+            append_line(self._path, {"kind": "round", "run": run, "round": number, "model": model})
+        return sum(line["model"] == model and line["round"] < number for line in lines)
+
+    def give_verdict(self, run: str, number: int, models: str) -> None:
+        """Record a verdict on a round before it leaves.
+
+        Whoever may ask about any models learns the held-out customers bit by bit.
+
+        Parameters
+        ----------
+        run : str
+        number : int
+        models : str
+            Digest of the models compared.
+
+        Raises
+        ------
+        Refused
+            If the round is not the one that has just been trained.
+        BudgetSpent
+            If it was judged on other models `VERDICTS` times.
+        """
+        begun = [line["round"] for line in self._lines("round") if line["run"] == run]
+        if not begun or begun[-1] != number:
+            raise Refused(f"a verdict on round {number} of run {run}, which has not been trained")
+        judged = {
+            line["models"]
+            for line in self._lines("verdict")
+            if (line["run"], line["round"]) == (run, number)
+        }
+        if models in judged:
+            return
+        if len(judged) >= VERDICTS:
+            raise BudgetSpent(f"round {number} of run {run} was judged on {VERDICTS} models")
+        append_line(self._path, {"kind": "verdict", "run": run, "round": number, "models": models})
 
     def open_scores(self, customers: str, points: str, allowed: int) -> None:
         """See `shared.protocols.score.ScoreJournal`."""

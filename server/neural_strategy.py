@@ -103,7 +103,7 @@ class SummedAverage(FedAvg):
         self._job = {
             "round": server_round,
             "edges": self.encoding.to_mapping(),
-            "shrink": 0.5**self.progress.harmed,
+            "shrink": average.shrunk(self.progress.harmed),
             "pull": float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
         }
         return self.means.messages("train.neural", self._job, weights_of(arrays))

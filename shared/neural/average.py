@@ -46,6 +46,11 @@ def check_phase(number: int) -> str:
     return f"{CHECK_PHASE}_{number}"
 
 
+def shrunk(undone: int) -> float:
+    """Return the length of the steps after so many rounds in a row that were undone."""
+    return 0.5**undone
+
+
 def mean_job(
     run: str, label: str, cohort: Iterable[str], coordinator: str, *, model: str, length: int
 ) -> SumJob:
