@@ -35,8 +35,8 @@ TORCH ?= --extra-index-url https://download.pytorch.org/whl/cpu
 demo: $(BIN)/.run  ## Train a simulated world of four holders; explain a customer's limit (SERVE=0: leave)
 	$(BIN)/confide demo $(DEMO) --customers $(CUSTOMERS) $(STAY)
 
-neural: $(BIN)/.dev  ## Add the CPU build of torch, for the neural model and its tests
-	$(PIP) $(TORCH) --editable '.[neural,accountants]'
+neural: $(BIN)/.dev  ## Add the CPU build of torch, for the neural model and its tests, and Ray
+	$(PIP) $(TORCH) --editable '.[neural,accountants,simulation]'
 
 test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not containers"
@@ -76,6 +76,7 @@ bench-banks: $(BIN)/.dev  ## The measurements of several banks, the network and 
 	$(BIN)/python scripts/bench_neural.py --data $(CONFIDE_TEST_DATA) --json bench/neural.json
 	$(BIN)/python scripts/bench_gains.py --data $(CONFIDE_TEST_DATA) --json bench/gains.json
 	$(BIN)/python scripts/bench_privacy.py --data $(CONFIDE_TEST_DATA) --json bench/privacy.json
+	$(BIN)/python scripts/bench_rounds.py --json bench/rounds.json
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) $(DEMO) bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

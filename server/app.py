@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,20 @@ from typing import Any
 from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
-from server.coordinator import Coordinator, load_federation, report_to
+from server.coordinator import Coordinator, load_federation
 from server.flower_grid import NamedGrid
+from server.local import DIED
 from server.neural import train_neural
 from server.phases import run_phases
-from server.run_files import RunFiles, coordinator_home, run_folder
+from server.run_files import RunFiles, coordinator_home, recorded, run_folder
 from shared import transport
 from shared.arrays import pack_value
-from shared.errors import ConfideError, RunFailed
+from shared.channel import QueueChannel
+from shared.errors import PartyLost
 
 SCORECARD, NEURAL = "scorecard", "neural"
+
+_HEAR_S = 0.2
 
 app = ServerApp()
 
@@ -44,11 +47,12 @@ def main(grid: Grid, context: Context) -> None:
         return
     federation, _ = load_federation(path)
     home = coordinator_home(federation, path)
-    with _recorded(home, run) as files:
+    with recorded(home, run) as files:
         coordinator = Coordinator.load(path, run)
-        with _relayed(coordinator, home, str(config["relay"])):
+        with _relayed(coordinator, home, str(config["relay"]), files):
             nodes = json.loads(str(config["nodes"]))
-            named = NamedGrid(grid, nodes, float(federation.protocol.deadline_s))
+            deadline = float(federation.protocol.deadline_s)
+            named = NamedGrid(grid, nodes, deadline, files.dead)
             files.finish(train(named, coordinator))
 
 
@@ -62,42 +66,58 @@ def _neural(
 
 
 @contextlib.contextmanager
-def _recorded(home: Path, run: str) -> Iterator[RunFiles]:
-    """Write down how a run goes; an error is written down before it ends the app."""
-    files = RunFiles(run_folder(home, run))
-    report_to(files.tell)
-    files.tell("began", {"process": os.getpid()})
-    files.tell("joining", {})
-    try:
-        yield files
-    except ConfideError as error:
-        files.fail(error)
-        raise
-    except Exception as error:
-        log = home / "logs" / f"{run}.serverapp.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc(), encoding="utf-8")
-        failed = f"the coordinator's app failed: unexpected {type(error).__name__}"
-        files.fail(RunFailed(failed, hint=f"see {log}", reported=ConfideError.code))
-        raise
+def _relayed(coordinator: Coordinator, home: Path, relay: str, files: RunFiles) -> Iterator[None]:
+    """Give every phase its channel over the relay; the one before is closed.
 
-
-@contextlib.contextmanager
-def _relayed(coordinator: Coordinator, home: Path, relay: str) -> Iterator[None]:
-    """Give every phase its channel over the relay; the one before is closed."""
+    A channel hears at once of a party whose process died; the relay would wait for it to come back.
+    """
     from shared.edge.wire import relay_channel  # noqa: PLC0415 - other engines need no sockets
 
     federation = coordinator.federation
     with contextlib.ExitStack() as stack:
 
         def connect(scope: str) -> Any:
-            stack.close()
+            with _without(files.dead()):
+                stack.close()
             deadline = float(federation.protocol.deadline_s)
             peers = federation.holders
             link = relay_channel(
                 relay, home, coordinator.identity, peers, scope, deadline, ca=federation.ca
             )
-            return stack.enter_context(link)
+            channel = stack.enter_context(link)
+            stack.enter_context(_hearing(channel, files.dead))
+            return channel
 
         transport.use(connect)
         yield
+
+
+@contextlib.contextmanager
+def _without(dead: Collection[str]) -> Iterator[None]:
+    """Go on where a channel could not bring its last words to who is dead."""
+    try:
+        yield
+    except PartyLost as lost:
+        if lost.party not in dead:
+            raise
+
+
+@contextlib.contextmanager
+def _hearing(channel: QueueChannel, dead: Callable[[], Collection[str]]) -> Iterator[None]:
+    """Tell a channel, while the block runs, of each party whose process died."""
+    ended = threading.Event()
+
+    def listen() -> None:
+        known: set[str] = set()
+        while not ended.wait(_HEAR_S):
+            for party in set(dead()) - known:
+                known.add(party)
+                channel.bury(party, DIED)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

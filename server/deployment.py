@@ -5,7 +5,8 @@ process    command                        when it dies
 =========  =============================  ==================================
 superlink  `python -m server.superlink`   again, same database and port
 relay      `python -m server.relay`       again, same port
-a party    `python -m clients.supernode`  the run ends, the party is named
+a party    `python -m clients.supernode`  the follower decides: the run ends,
+                                          the party named, or goes on without
 =========  =============================  ==================================
 
 All are started at once. Every process has a random marker in its environment, which Flower's own
@@ -160,6 +161,14 @@ class Deployment:
                 raise Died(service, frozenset(one.service.name for one in again))
             self._restart(process)
 
+    def bury(self, name: str) -> None:
+        """End what a process that died has left: its app may still talk to the others."""
+        leaders = [self._processes[name].popen.pid]
+        guardian.sweep(self._part(name), leaders, grace=0.0, variable=guardian.PART)
+
+    def _part(self, name: str) -> str:
+        return f"{self.marker}/{name}"
+
     def _restart(self, process: _Process) -> None:
         service = process.service
         if process.restarts == MAX_RESTARTS:
@@ -205,6 +214,7 @@ class Deployment:
         without_proxy = ",".join(filter(None, apart))
         return variables | {
             guardian.MARKER: self.marker,
+            guardian.PART: self._part(service.name),
             # Flower starts its own commands by their bare names.
             "PATH": here + os.pathsep + variables.get("PATH", os.defpath),
             "FLWR_HOME": str(service.home / "flower"),

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from flwr.common.serde import user_config_to_proto
 from flwr.proto import control_pb2 as api
 from flwr.proto.fab_pb2 import Fab
+from flwr.proto.federation_config_pb2 import SimulationConfig
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
@@ -53,16 +54,17 @@ class Control:
     ----------
     address : str
         Host and port of the SuperLink.
-    ca : Path
-        The certificate authority that signed its certificate.
+    ca : Path or None
+        The certificate authority that signed its certificate; None for a simulation's own
+        SuperLink, which has none and listens on this machine alone.
     """
 
-    def __init__(self, address: str, ca: Path) -> None:
+    def __init__(self, address: str, ca: Path | None) -> None:
         self._address, self._ca = address, ca
         self._client = ControlHttpClient.from_server_address(
             address,
-            insecure=False,
-            root_certificates=ca.read_bytes(),
+            insecure=ca is None,
+            root_certificates=ca.read_bytes() if ca else None,
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
         )
 
@@ -145,10 +147,26 @@ class Control:
             raise self._fault(error) from error
         return nodes
 
-    def start(self, config: Mapping[str, str]) -> int:
+    def start(self, config: Mapping[str, str | bool]) -> int:
         """Start a run of confide's bundle; return its number."""
         fab = Fab(hash_str=bundle.digest(), content=bundle.bundle())
         request = api.StartRunRequest(fab=fab, override_config=user_config_to_proto(dict(config)))
+        return self._start(request)
+
+    def simulate(self, config: Mapping[str, str], holders: int) -> int:
+        """Start a run of simulated holders; return its number."""
+        digest, content = bundle.digest(simulation=True), bundle.bundle(simulation=True)
+        request = api.StartRunRequest(
+            fab=Fab(hash_str=digest, content=content),
+            override_config=user_config_to_proto(dict(config)),
+            # Flower's default gives every holder two cores, and so a laptop one actor.
+            override_federation_config=SimulationConfig(
+                num_supernodes=holders, client_resources_num_cpus=1
+            ),
+        )
+        return self._start(request)
+
+    def _start(self, request: api.StartRunRequest) -> int:
         try:
             return int(self._client.StartRun(request).run_id)
         except httpx.HTTPError as error:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,44 +22,27 @@ from server.deployment import (
     RELAY,
     SUPERLINK,
     Deployment,
-    Died,
-    PortTaken,
     Service,
     answers,
     demand_port,
     deployed,
     free_ports,
-    tail,
     wait_for,
 )
+from server.flower_follow import START_S, StartAgain, follow, named
 from server.run_files import RunFiles, coordinator_home, run_folder
 from shared.config import Federation
-from shared.edge.files import exclusive, read_text, refuse_open, write_atomic
+from shared.edge.files import exclusive, read_text, refuse_open
 from shared.edge.tls import pin_of, read_certificate
-from shared.errors import (
-    BadPeer,
-    ConfideError,
-    EnvironmentFault,
-    PartyLost,
-    Refused,
-    RunFailed,
-    UsageError,
-)
+from shared.errors import ConfideError, EnvironmentFault, Refused, UsageError
 from shared.identity import node_fingerprint
 from shared.jobs import COORDINATOR
 
 if TYPE_CHECKING:
     from server.flower_control import Control
 
-_START_S = 90.0
-_POLL_S = 0.05
-_STATUS_EVERY_S = 2.0
+_START_S = START_S
 _ATTEMPTS = 3
-# What Flower's SuperLink says of a node whose key it does not know, or that shows none.
-_NODE_REFUSED = (b"[code: 2001]", b"[code: 2004]")
-# Phases in which nothing leaves a party.
-_BEFORE = frozenset({"start", "join"})
-_WRONG_CERTIFICATE = b"certificate_verify_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +54,10 @@ class _Plan:
     run: str
     home: Path
     model: str
+    resume: bool = False
 
     @property
-    def files(self) -> Path:
+    def folder(self) -> Path:
         return run_folder(self.home, self.run)
 
     def party_home(self, party: str) -> Path:
@@ -85,10 +67,6 @@ class _Plan:
         home = self.home if name in {SUPERLINK, RELAY, "serverapp"} else self.party_home(name)
         what = f"{name}." if home == self.home else ""
         return home / "logs" / f"{self.run}.{what}log"
-
-
-class _StartAgain(Exception):
-    """Something went wrong before anything was exchanged."""
 
 
 def _to_stderr(sentence: str) -> None:
@@ -102,6 +80,7 @@ def train_flower(
     report: Report,
     *,
     model: str = "scorecard",
+    resume: bool = False,
     warn: Callable[[str], None] = _to_stderr,
     port: int = 0,
     relay_port: int = 0,
@@ -120,6 +99,8 @@ def train_flower(
     report : callable
         Told of progress.
     model : {"scorecard", "neural"}
+    resume : bool
+        Whether to go on with a run of the neural model from its last round.
     warn : callable
         Takes a sentence about something that was mended, such as a relay that was started again.
     port, relay_port : int
@@ -140,25 +121,26 @@ def train_flower(
     """
     path = federation_path.absolute()
     federation, _ = load_federation(path, dict(flags))
-    plan = _Plan(federation, path, run, coordinator_home(federation, path), model)
+    plan = _Plan(federation, path, run, coordinator_home(federation, path), model, resume)
     Coordinator.load(path, run)  # its key is checked before anything starts
     if superlink or relay:
         _check_apart(superlink, relay, flags)
         keys = _node_keys(plan)
         with exclusive(plan.home), _control(superlink, plan.home) as control:
             control.wait(_START_S)
+            _clear(plan)
             return _follow(plan, control, None, report, _submit(plan, control, keys, relay))
     keys = _node_keys(plan)
     _check_certificates(plan)
     _check_secrets(plan)
     with exclusive(plan.home):
         for _ in range(_ATTEMPTS):
-            shutil.rmtree(plan.files, ignore_errors=True)
+            _clear(plan)
             ports = _ports(len(keys), port, relay_port)
             try:
                 with deployed(as_environment(flags), warn) as deployment:
                     return _train(plan, deployment, keys, ports, report)
-            except _StartAgain as again:
+            except StartAgain as again:
                 warn(f"{again}; everything is started again")
                 why = again
     raise EnvironmentFault(f"{why}, {_ATTEMPTS} times", hint="train again")
@@ -262,7 +244,7 @@ def _train(
     # It must outlive the SuperLink's process, not this machine.
     database = deployment.memory / "superlink.db"
     relay = f"wss://{HOST}:{ports[1]}"
-    with _named(lambda: "start"):
+    with named(lambda: "start"):
         deployment.start(_services(plan, ports, relay, database))
         with _control(f"{HOST}:{ports[0]}", plan.home) as control:
             if not wait_for(control.reachable, _START_S, deployment):
@@ -339,13 +321,14 @@ def _control(address: str, home: Path) -> Iterator[Control]:
         yield control
 
 
-def _run_config(plan: _Plan, nodes: Mapping[str, int], relay: str) -> dict[str, str]:
+def _run_config(plan: _Plan, nodes: Mapping[str, int], relay: str) -> dict[str, str | bool]:
     return {
         "federation": str(plan.path),
         "run": plan.run,
         "relay": relay,
         "nodes": json.dumps(nodes),
         "model": plan.model,
+        "resume": plan.resume,
     }
 
 
@@ -354,127 +337,15 @@ def _submit(plan: _Plan, control: Control, keys: Mapping[str, bytes], relay: str
     return control.start(_run_config(plan, control.register(keys), url))
 
 
+def _clear(plan: _Plan) -> None:
+    """Remove what an earlier start of this run left; a run that goes on keeps its checkpoint."""
+    if plan.resume:
+        RunFiles(plan.folder).clear()
+    else:
+        shutil.rmtree(plan.folder, ignore_errors=True)
+
+
 def _follow(
     plan: _Plan, control: Control, deployment: Deployment | None, report: Report, number: int
 ) -> dict[str, Any]:
-    """Tell of progress until the run has ended; raise the error that ended it."""
-    files = RunFiles(plan.files)
-    watch = _Watch(plan, control, number, local=deployment is not None)
-    try:
-        with _named(lambda: watch.phase):
-            while True:
-                for event, details in files.events():
-                    watch.note(event, details)
-                    if event not in _INNER:
-                        report(event, details)
-                outcome = files.outcome()
-                if outcome is not None:
-                    return outcome
-                if deployment is not None:
-                    deployment.check()
-                watch.check(files)
-                time.sleep(_POLL_S)
-    except (KeyboardInterrupt, ConfideError) as error:
-        if deployment is None:
-            control.stop(number)
-        if isinstance(error, PartyLost | RunFailed) and "phase" not in error.message:
-            error.message += f" (in phase {watch.phase})"
-        raise
-
-
-# Events for this follower alone.
-_INNER = frozenset({"began"})
-
-
-class _Watch:
-    """Looks after a run from outside: its phase, its status at Flower, its process."""
-
-    def __init__(self, plan: _Plan, control: Control, number: int, *, local: bool) -> None:
-        self._plan, self._control, self._number, self._local = plan, control, number, local
-        self.phase = "start"
-        self._process = 0
-        self._submitted = self._asked = time.monotonic()
-
-    def note(self, event: str, details: Mapping[str, Any]) -> None:
-        """Take in one event of the run."""
-        if event == "began":
-            self._process = int(details["process"])
-        elif event == "phase":
-            self.phase = str(details["name"])
-        elif event == "joining":
-            self.phase = "join"
-
-    def check(self, files: RunFiles) -> None:
-        """Raise if the `ServerApp` ended, or never began, without a word."""
-        now = time.monotonic()
-        if self._local and self._process and not _lives(self._process):
-            self._end(files, "its process died")
-        if now - self._asked < _STATUS_EVERY_S:
-            return
-        self._asked = now
-        status = self._control.status(self._number)
-        if status is not None and status.ended:
-            self._end(files, status.details or "stopped")
-        if not self._process and now - self._submitted > _START_S:
-            raise EnvironmentFault(
-                f"the run did not begin within {_START_S:g} s",
-                hint=f"see {self._plan.log(SUPERLINK)}",
-            )
-
-    def _end(self, files: RunFiles, why: str) -> None:
-        if files.outcome() is not None:  # it was faster than this question
-            return
-        log = self._plan.log("serverapp")
-        self._control.stop(self._number)  # Flower itself notices after a minute only
-        said = self._control.log(self._number) if not log.exists() else ""
-        if said:
-            write_atomic(log, said.encode())
-        raise RunFailed(
-            f"the coordinator's app failed in phase {self.phase}: {why.splitlines()[0]}",
-            hint=f"see {log}",
-            reported=ConfideError.code,
-        )
-
-
-@contextlib.contextmanager
-def _named(phase: Callable[[], str]) -> Iterator[None]:
-    """Turn the death of a process into an error that names the party and the phase."""
-    try:
-        yield
-    except Died as death:
-        party, log = death.service.name, death.service.log
-        if SUPERLINK in death.restarted and phase() in _BEFORE:
-            # Flower lets a node in once: one that did not hear the answer is turned away.
-            raise _StartAgain(f"{party}: its node did not survive the SuperLink") from death
-        said = tail(log).lower()
-        if any(code in said for code in _NODE_REFUSED):
-            raise BadPeer(
-                "the SuperLink does not know the key of its node",
-                hint=f"is node.key the partner of node.pub? see {log}",
-                party=party,
-            ) from death
-        if _WRONG_CERTIFICATE in said:
-            raise BadPeer(
-                "its node does not trust the SuperLink's certificate",
-                hint=f"see {log}",
-                party=party,
-            ) from death
-        raise PartyLost(
-            f"its node died in phase {phase()}", hint=f"see {log}", party=party
-        ) from death
-    except PortTaken:
-        if phase() in _BEFORE:
-            raise _StartAgain("another program took a port of this run") from None
-        raise EnvironmentFault(
-            "another program took a port of this run", hint="train again"
-        ) from None
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return follow(RunFiles(plan.folder), plan.log, control, number, deployment, report)

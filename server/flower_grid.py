@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
@@ -31,10 +31,19 @@ class NamedGrid(Front):
         order of ids: a reply under another party's name is not taken.
     deadline : float
         Seconds to wait for all nodes to be there.
+    dead : callable
+        Returns the parties whose node is known to have died: Flower itself notices after a minute.
     """
 
-    def __init__(self, grid: Grid, nodes: Mapping[str, int], deadline: float) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        nodes: Mapping[str, int],
+        deadline: float,
+        dead: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
         super().__init__(grid)
+        self._dead = dead
         self._party_of = {node: party for party, node in nodes.items()}
         self._deadline = deadline
         self._sent: dict[str, Message] = {}
@@ -61,9 +70,14 @@ class NamedGrid(Front):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that have arrived, ten times a second at most."""
         time.sleep(max(0.0, self._pulled + _POLL_S - time.monotonic()))
+        wanted = set(message_ids)
         with _told("the parties' replies could not be fetched"):
-            replies = [self._named(reply) for reply in self._grid.pull_messages(message_ids)]
+            replies = [self._named(reply) for reply in self._grid.pull_messages(wanted)]
         self._pulled = time.monotonic()
+        there = {reply.metadata.reply_to_message_id for reply in replies}
+        dead = self._dead()
+        asked = {name: self._sent[name] for name in wanted - there} if dead else {}
+        replies += [self._lost(one) for one in asked.values() if self._asked(one) in dead]
         return replies
 
     def send_and_receive(
@@ -79,17 +93,22 @@ class NamedGrid(Front):
             replies += arrived
         return replies
 
+    def _asked(self, request: Message) -> str:
+        return self._party_of[request.metadata.dst_node_id]
+
+    def _lost(self, request: Message, why: str = "") -> Message:
+        lost = f"{self._asked(request)}: {DIED} in phase {_phase(request)}{why}"
+        return Message(Error(PARTY_DIED, lost), reply_to=request)
+
     def _named(self, reply: Message) -> Message:
         """Return a reply, or an error under the name of the party that was asked."""
         request = self._sent[reply.metadata.reply_to_message_id]
-        party = self._party_of[request.metadata.dst_node_id]
-        phase = _phase(request)
         if reply.has_error():
             why = (reply.error.reason or "").strip()[:_LONGEST_REASON]
-            lost = f"{party}: {DIED} in phase {phase}; Flower says: {why}"
-            return Message(Error(PARTY_DIED, lost), reply_to=request)
+            return self._lost(request, f"; Flower says: {why}")
+        party = self._asked(request)
         if _signed(reply) != party:
-            forged = f"{party}: its node answers phase {phase} under another name"
+            forged = f"{party}: its node answers phase {_phase(request)} under another name"
             return Message(Error(PARTY_FORGED, forged), reply_to=request)
         return reply
 

@@ -22,6 +22,8 @@ from pathlib import Path
 
 #: Every process of a deployment has this in its environment.
 MARKER = "CONFIDE_DEPLOYMENT"
+#: The same and the name of what it belongs to: a party's processes alone.
+PART = "CONFIDE_DEPLOYMENT_PART"
 
 # Flower's processes have nothing to save; what a party writes is whole or not there at all.
 _GRACE_S = 1.5
@@ -30,9 +32,9 @@ _POLL_S = 0.05
 _PROC = Path("/proc")
 
 
-def marked(marker: str) -> set[int]:
+def marked(marker: str, variable: str = MARKER) -> set[int]:
     """Return the living processes, other than this one, that carry the marker."""
-    wanted = f"{MARKER}={marker}".encode()
+    wanted = f"{variable}={marker}".encode()
     found = set()
     for entry in _PROC.glob("[0-9]*/environ"):
         with contextlib.suppress(OSError, ValueError):
@@ -42,7 +44,9 @@ def marked(marker: str) -> set[int]:
     return found
 
 
-def sweep(marker: str, leaders: Iterable[int] = (), *, grace: float = _GRACE_S) -> set[int]:
+def sweep(
+    marker: str, leaders: Iterable[int] = (), *, grace: float = _GRACE_S, variable: str = MARKER
+) -> set[int]:
     """End every process of a deployment.
 
     Parameters
@@ -53,6 +57,8 @@ def sweep(marker: str, leaders: Iterable[int] = (), *, grace: float = _GRACE_S) 
         Leaders of process groups, for systems without `/proc`.
     grace : float
         Seconds between asking and killing.
+    variable : str
+        Where the marker stands.
 
     Returns
     -------
@@ -61,7 +67,7 @@ def sweep(marker: str, leaders: Iterable[int] = (), *, grace: float = _GRACE_S) 
     """
     began = time.monotonic()
     asked: set[int] = set()
-    while left := _left(marker, leaders):
+    while left := _left(marker, leaders, variable):
         spent = time.monotonic() - began
         if spent > _GIVE_UP_S:
             return left
@@ -74,9 +80,9 @@ def sweep(marker: str, leaders: Iterable[int] = (), *, grace: float = _GRACE_S) 
     return set()
 
 
-def _left(marker: str, leaders: Iterable[int]) -> set[int]:
+def _left(marker: str, leaders: Iterable[int], variable: str) -> set[int]:
     if _PROC.is_dir():
-        return marked(marker)
+        return marked(marker, variable)
     found = set()
     for leader in leaders:
         with contextlib.suppress(OSError):

@@ -69,6 +69,7 @@ class Means:
         self.folder: Path | None = None
         self._coordinator = coordinator
         self._node_of = node_of
+        self._tell_spare()
 
     def open(
         self,
@@ -198,16 +199,28 @@ class Means:
 
     def _leave_behind(self, lost: PartyLost) -> None:
         """Go on with the survivors, or raise what ended the round."""
-        left = tuple(name for name in self.run.parties if name != lost.party)
-        builder = self.run.federation.builder
-        if len(left) == len(self.run.parties) or builder not in left:
+        left = self._left(lost.party)
+        if not left:
             raise lost
+        self.run = replace(self.run, attempt=self.run.attempt + 1, cohort=left)
+        self._coordinator.tell("lost", party=lost.party, left=list(left))
+        self._tell_spare()
+
+    def _left(self, lost: str) -> tuple[str, ...]:
+        """Return who goes on without a party; nobody if it cannot be done without."""
+        left = tuple(name for name in self.run.parties if name != lost)
+        if len(left) == len(self.run.parties) or self.run.federation.builder not in left:
+            return ()
         try:
             average.check_cohort(left, self.run.federation)
         except Refused:
-            raise lost from None
-        self.run = replace(self.run, attempt=self.run.attempt + 1, cohort=left)
-        self._coordinator.tell("lost", party=lost.party, left=list(left))
+            return ()
+        return left
+
+    def _tell_spare(self) -> None:
+        """Say whose loss need not end the run: an engine lets these die."""
+        spare = [party for party in self.run.parties if self._left(party)]
+        self._coordinator.tell("spare", parties=spare)
 
 
 def _open(

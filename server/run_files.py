@@ -1,18 +1,23 @@
 """What a run of engine `flower` leaves at the coordinator: its progress and its outcome.
 
-The `ServerApp` runs in a process of Flower's; whoever gave the command follows these two files in
+The `ServerApp` runs in a process of Flower's; whoever gave the command follows two files in
 `runs/<run>/` of the coordinator's folder. `progress.jsonl` is appended to, a line an event.
-`outcome.json` is there whole or not at all, and is the last thing written. Neither holds a row.
+`outcome.json` is there whole or not at all, and is the last thing written. The other way, the
+follower writes to `dead.json` which party's process died. None of them holds a row.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from server.coordinator import report_to
 from shared.config import Federation
 from shared.edge.files import write_atomic
 from shared.errors import (
@@ -20,6 +25,7 @@ from shared.errors import (
     ConfigError,
     DataError,
     EnvironmentFault,
+    RunFailed,
     codes,
 )
 from shared.jobs import COORDINATOR, check_run_name
@@ -41,7 +47,24 @@ class RunFiles:
         self.folder = folder
         self._progress = folder / "progress.jsonl"
         self._outcome = folder / "outcome.json"
+        self._dead = folder / "dead.json"
         self._read = 0
+
+    def clear(self) -> None:
+        """Remove what an earlier start of the run wrote; other files of its folder stay."""
+        for path in (self._progress, self._outcome, self._dead):
+            path.unlink(missing_ok=True)
+
+    def bury(self, party: str) -> None:
+        """Write down, for the `ServerApp`, that a party's process died."""
+        write_atomic(self._dead, json.dumps(sorted({*self.dead(), party})).encode() + b"\n")
+
+    def dead(self) -> frozenset[str]:
+        """Return the parties whose process died."""
+        try:
+            return frozenset(json.loads(self._dead.read_bytes()))
+        except FileNotFoundError:
+            return frozenset()
 
     def tell(self, event: str, details: dict[str, Any]) -> None:
         """Append one event.
@@ -101,6 +124,34 @@ class RunFiles:
             raise error_from_value(value["error"])
         outcome: dict[str, Any] = value["outcome"]
         return outcome
+
+
+@contextlib.contextmanager
+def recorded(home: Path, run: str) -> Iterator[RunFiles]:
+    """Write down how a run goes; an error is written down before it ends the app.
+
+    Parameters
+    ----------
+    home : Path
+        The coordinator's folder.
+    run : str
+    """
+    files = RunFiles(run_folder(home, run))
+    report_to(files.tell)
+    files.tell("began", {"process": os.getpid()})
+    files.tell("joining", {})
+    try:
+        yield files
+    except ConfideError as error:
+        files.fail(error)
+        raise
+    except Exception as error:
+        log = home / "logs" / f"{run}.serverapp.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        failed = f"the coordinator's app failed: unexpected {type(error).__name__}"
+        files.fail(RunFailed(failed, hint=f"see {log}", reported=ConfideError.code))
+        raise
 
 
 def coordinator_home(federation: Federation, federation_path: Path) -> Path:

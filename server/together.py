@@ -9,6 +9,7 @@ cohort is never revealed in another, and then the run ends by the name of who re
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ def run_together(
         "lost": {},
     }
     state = _State(shape)
+    _tell_spare(coordinator, shape)
     parts: dict[str, Callable[[SealedChannel, Run, Shape, Job], None]] = {
         "align": _align,
         "bins": _bins,
@@ -132,6 +134,7 @@ def _until_whole(
             state.attempt += 1
             state.lost.append(lost.party)
             coordinator.tell("lost", name=phase, party=lost.party, left=list(state.shape.everybody))
+            _tell_spare(coordinator, state.shape)
             if got.failure is None and set(got.replies) >= set(cohort) - {lost.party}:
                 return got.replies  # it had done its part before it was lost
             continue
@@ -180,6 +183,16 @@ def _without(coordinator: Coordinator, shape: Shape, phase: str, lost: PartyLost
             hint="start it and train again, or agree on a smaller release.quorum",
         ) from lost
     return left
+
+
+def _tell_spare(coordinator: Coordinator, shape: Shape) -> None:
+    """Say which banks could be lost without the end of the run: an engine lets these die."""
+    spare = []
+    for bank in shape.banks:
+        with contextlib.suppress(PartyLost, Refused):
+            _without(coordinator, shape, "", PartyLost("", party=bank))
+            spare.append(bank)
+    coordinator.tell("spare", parties=spare)
 
 
 def _take_in(state: _State, phase: str, replies: Replies) -> None:

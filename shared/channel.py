@@ -198,6 +198,10 @@ class QueueChannel:
         for peer in self.peers:
             self.send(peer, ABORT, reason.encode())
 
+    def bury(self, peer: str, why: str) -> None:
+        """Have whoever waits on this channel hear that a peer is gone; from any thread."""
+        self._inbox.put(Frame(peer, self.me, ABORT, why.encode()))
+
     def receive(self, frm: str, tag: str) -> bytes:
         """Return the next message of a sender under a tag; see `Channel.receive`."""
         waiting = self._waiting[frm, self._scope + tag]

@@ -1,9 +1,10 @@
-"""`confide train --model neural`: federated averaging over secure sums, on engine `local`."""
+"""`confide train --model neural`: federated averaging over secure sums, on any engine."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from server.commands.common import Format, emit
 
 
 def train_neural(
-    federation_path: Path, flags: dict[str, Any], form: Format, *, resume: str = ""
+    federation_path: Path,
+    flags: dict[str, Any],
+    form: Format,
+    train: Callable[..., dict[str, Any]],
+    *,
+    resume: str = "",
 ) -> None:
     """Train the neural model; progress goes to stderr, the result to stdout.
 
@@ -23,6 +29,8 @@ def train_neural(
     flags : dict
         Settings from the command line, by path.
     form : Format
+    train : callable
+        The engine's: `server.launcher.train_local`, or what takes the same arguments.
     resume : str
         A run to go on with from its last round; empty for a new one.
 
@@ -35,12 +43,12 @@ def train_neural(
     warnings.filterwarnings("ignore", "Protobuf gencode", UserWarning)
     # Flower takes a second to import; only here.
     from server.app import NEURAL  # noqa: PLC0415
-    from server.launcher import new_run, train_local  # noqa: PLC0415
+    from server.launcher import new_run  # noqa: PLC0415
 
     started = time.perf_counter()
     run = resume or new_run()
     typer.echo(f"run {run}", err=True)
-    outcome = train_local(federation_path, run, flags, _tell, model=NEURAL, resume=bool(resume))
+    outcome = train(federation_path, run, flags, _tell, model=NEURAL, resume=bool(resume))
     outcome["seconds"] = time.perf_counter() - started
     if form is Format.JSON:
         emit(outcome)

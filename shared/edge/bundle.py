@@ -32,25 +32,49 @@ run = ""
 relay = ""
 nodes = ""
 model = "scorecard"
+resume = false
+"""
+_SIMULATION = b"""\
+[project]
+name = "confide-simulation"
+version = "1.0.0"
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "confide"
+
+[tool.flwr.app.components]
+serverapp = "server.simulation:app"
+clientapp = "clients.simulated:app"
+
+[tool.flwr.app.config]
+simulation = ""
 """
 _FILE = "pyproject.toml"
 # Flower dates every file of a bundle so, that equal files give equal bundles.
 _DATE = (2024, 10, 1, 0, 0, 0)
 
 
-def bundle() -> bytes:
+def bundle(*, simulation: bool = False) -> bytes:
     """Return the bundle (Flower's FAB format): equal bytes on every machine.
 
     Stored, not deflated: what deflate makes of the same bytes differs between zlib's versions.
+
+    Parameters
+    ----------
+    simulation : bool
+        Whether to return that of simulated holders, which no party takes.
     """
-    content = f"{_FILE},{hashlib.sha256(_PYPROJECT).hexdigest()},{len(_PYPROJECT) * 8}"
+    text = _SIMULATION if simulation else _PYPROJECT
+    content = f"{_FILE},{hashlib.sha256(text).hexdigest()},{len(text) * 8}"
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in ((_FILE, _PYPROJECT), (".info/CONTENT", content.encode())):
+        for name, data in ((_FILE, text), (".info/CONTENT", content.encode())):
             archive.writestr(zipfile.ZipInfo(name, _DATE), data)
     return buffer.getvalue()
 
 
-def digest() -> str:
-    """Return the SHA-256 of the bundle, in hex."""
-    return hashlib.sha256(bundle()).hexdigest()
+def digest(*, simulation: bool = False) -> str:
+    """Return the SHA-256 of the bundle, in hex; see `bundle`."""
+    return hashlib.sha256(bundle(simulation=simulation)).hexdigest()

@@ -51,8 +51,8 @@ def check_bundle(content: bytes) -> None:
         )
 
 
-def _is_ours(content: bytes) -> bool:
-    return hashlib.sha256(content).hexdigest() == digest()
+def _is_ours(content: bytes, *, simulation: bool = False) -> bool:
+    return hashlib.sha256(content).hexdigest() == digest(simulation=simulation)
 
 
 def prepare_node() -> None:
@@ -72,11 +72,16 @@ def prepare_node() -> None:
     _hurry(node, "pull_objects")
 
 
-def prepare_coordinator() -> None:
+def prepare_coordinator(*, simulation: bool = False) -> None:
     """Make a SuperLink take no bundle but confide's, and its app look for replies at once.
 
     Flower's control interface has no authentication: without this, whoever reaches it has any
     program run at the coordinator, with the coordinator's keys.
+
+    Parameters
+    ----------
+    simulation : bool
+        Whether the bundle is that of simulated holders.
     """
     _hurry(_replaceable(GRID, "pull_objects"), "pull_objects")
     control = _replaceable(CONTROL, "get_fab_config")
@@ -86,7 +91,7 @@ def prepare_coordinator() -> None:
     def checked(content: bytes) -> Any:
         # Flower reads every bundle here - sent with the request, kept, or from its hub - before it
         # keeps it or makes a run of it.
-        if not _is_ours(content):
+        if not _is_ours(content, simulation=simulation):
             why = "another app than confide's; nothing of it was run"
             raise refusal.FlowerError(
                 refusal.ApiErrorCode.INVALID_APP_SPEC, why, public_details=why

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,8 +91,7 @@ class SumJob:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of all fields, hex: `H`."""
-        # The bound may pass 2^53, above which canonical JSON has no integers.
-        return hashlib.sha256(pack_value(asdict(self) | {"bound": str(self.bound)})).hexdigest()
+        return _digest(self)
 
     @property
     def dtype(self) -> type[np.uint16 | np.uint32 | np.uint64]:
@@ -114,6 +114,13 @@ class SumJob:
             If fewer than 3 survive, or the opener did not.
         """
         return replace(self, attempt=self.attempt + 1, cohort=tuple(sorted(survivors)))
+
+
+# A cohort of thirty asks for it a hundred times in one sum.
+@lru_cache(maxsize=64)
+def _digest(job: SumJob) -> str:
+    # The bound may pass 2^53, above which canonical JSON has no integers.
+    return hashlib.sha256(pack_value(asdict(job) | {"bound": str(job.bound)})).hexdigest()
 
 
 def _rules(job: SumJob) -> list[tuple[bool, str]]:

@@ -180,9 +180,3 @@ def test_a_run_whose_coordinator_is_killed_goes_on_from_its_last_round(confide, 
     status, _, err = confide("train", "-f", federation, "--resume", run)
     assert status == 2
     assert "only the neural model" in err
-
-
-def test_engine_flower_is_refused_by_name(confide, federation):
-    status, _, err = confide("train", "-f", federation, "--model", "neural", "--engine", "flower")
-    assert status == 2
-    assert "engine local" in err

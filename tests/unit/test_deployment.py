@@ -176,6 +176,19 @@ def test_a_dead_process_that_was_replaced_is_still_there_for_those_who_look_for_
         os.kill(first, 0)
 
 
+def test_what_a_dead_party_left_is_ended_and_nothing_else(service, said):
+    with deployed({}, said.append) as fleet:
+        fleet.start([service(DETACHED, "a"), service(DETACHED, "b")])
+        until(grown(fleet.marker, 4))
+        fleet._processes["a"].popen.kill()
+        with pytest.raises(Died):
+            the_death(fleet)
+        fleet.bury("a")
+        assert len(guardian.marked(fleet.marker)) == 2
+        fleet.check()  # it was told once, and the other lives
+    assert not guardian.marked(fleet.marker)
+
+
 def test_what_may_not_be_started_again_is_named_once(service, said):
     with deployed({}, said.append) as fleet:
         fleet.start([service("raise SystemExit(3)", "bank")])

@@ -21,12 +21,14 @@ from flwr.common.config import parse_config_args
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients.app import app as client_app
+from clients.simulated import app as simulated_client
 from server.app import app as server_app
 from server.flower_engine import node_config
 from server.flower_grid import NamedGrid
 from server.launcher import new_run
 from server.local import DIED, PARTY_DIED, PARTY_FORGED
 from server.run_files import RunFiles, error_from_value, error_to_value, run_folder
+from server.simulation import app as simulated_server
 from shared.arrays import pack_value
 from shared.edge import flower_private, nursery
 from shared.edge.bundle import bundle, digest
@@ -59,17 +61,20 @@ def test_the_bundle_says_what_flowers_own_builder_would():
     assert get_fab_config(bundle()) == get_fab_config(theirs)
 
 
-def test_the_bundle_names_the_installed_apps():
-    components = get_fab_config(bundle())["tool"]["flwr"]["app"]["components"]
-    for role, app in (("serverapp", server_app), ("clientapp", client_app)):
+@pytest.mark.parametrize("simulation", [False, True])
+def test_the_bundle_names_the_installed_apps(simulation):
+    components = get_fab_config(bundle(simulation=simulation))["tool"]["flwr"]["app"]["components"]
+    apps = (simulated_server, simulated_client) if simulation else (server_app, client_app)
+    for role, app in zip(("serverapp", "clientapp"), apps, strict=True):
         module, _, name = components[role].partition(":")
         assert getattr(importlib.import_module(module), name) is app
 
 
 def test_a_node_takes_no_other_bundle():
     flower_private.check_bundle(bundle())
-    with pytest.raises(Refused, match="another app than confide's"):
-        flower_private.check_bundle(bundle() + b"\0")
+    for other in (bundle() + b"\0", bundle(simulation=True)):
+        with pytest.raises(Refused, match="another app than confide's"):
+            flower_private.check_bundle(other)
     assert len(digest()) == 64
 
 
@@ -306,6 +311,40 @@ def test_the_grid_waits_for_all_nodes_and_shows_only_those_of_parties():
     late = Grid([[], [7], [7, 8], [7, 8, 9]], None)
     assert sorted(NamedGrid(late, nodes, deadline=10.0).get_node_ids()) == [7, 9]
     assert NamedGrid(Grid([[7, 8]], None), nodes, deadline=0.3).get_node_ids() == [7]
+
+
+def test_a_party_whose_process_died_is_not_waited_for(task):
+    """Flower itself would notice after a minute; the others' replies still count."""
+    dead = set()
+    nodes = {"bank": 9, "payments": 7}
+    grid = NamedGrid(Grid([[7, 9]], lambda it: signed(it, "bank")), nodes, 1.0, lambda: dead)
+    message = Message(RecordDict(), dst_node_id=7, message_type="train.moments")
+    (name,) = grid.push_messages([message])
+    grid._grid._sent.clear()  # it never answers
+    assert list(grid.pull_messages([name])) == []
+    dead.add("bank")
+    assert list(grid.pull_messages([name])) == []
+    dead.add("payments")
+    (lost,) = grid.pull_messages([name])
+    assert (lost.error.code, lost.error.reason) == (
+        PARTY_DIED,
+        f"payments: {DIED} in phase moments",
+    )
+
+
+def test_a_run_that_is_begun_again_keeps_its_checkpoint_and_forgets_its_dead(tmp_path):
+    files = RunFiles(tmp_path)
+    assert files.dead() == frozenset()
+    files.tell("began", {})
+    files.bury("bank")
+    files.bury("payments")
+    assert files.dead() == {"bank", "payments"}
+    files.finish({})
+    (tmp_path / "neural.npz").write_bytes(b"kept")
+    files.clear()
+    assert files.outcome() is None
+    assert files.dead() == frozenset()
+    assert [path.name for path in tmp_path.iterdir()] == ["neural.npz"]
 
 
 def test_every_error_survives_its_way_through_the_outcome_file(tmp_path):

@@ -1,0 +1,31 @@
+"""For measurement only: sums without masks, for every Python process that has this folder first.
+
+`scripts/bench_rounds.py` puts it before the others in PYTHONPATH. Nothing of the product reads it,
+and no setting leads here: what a secure sum costs is measured against the same round with the
+vectors of the parties in plain sight of the coordinator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.arrays import pack_array, unpack_array
+from shared.protocols import sum as secure
+
+
+def plain_party(channel: Any, job: Any, values: Any, **_: Any) -> None:
+    """Send the own vector as it is."""
+    residues = secure.encode(values, job)
+    channel.send(job.coordinator, f"plain/{job.label}", pack_array(residues))
+
+
+def plain_coordinator(channel: Any, job: Any) -> Any:
+    """Add the vectors."""
+    total = 0
+    for party in job.cohort:
+        raw = channel.receive(party, f"plain/{job.label}")
+        total = total + unpack_array(raw, job.dtype, (job.length,), cap=job.length)
+    return secure.decode(total, job)
+
+
+secure.sum_party, secure.sum_coordinator = plain_party, plain_coordinator
