@@ -50,8 +50,8 @@ def trained(tmp_path_factory):
     seen = []
     opened = neural_means.sum_coordinator
 
-    def watched(channel, job):
-        total = opened(channel, job)
+    def watched(channel, job, **kept):
+        total = opened(channel, job, **kept)
         seen.append(total)
         return total
 

@@ -92,8 +92,8 @@ def opened(monkeypatch, then=lambda total, job: None):
     """Watch what the coordinator opens."""
     seen, real = [], coordinators.sum_coordinator
 
-    def watched(channel, job):
-        total = real(channel, job)
+    def watched(channel, job, **kept):
+        total = real(channel, job, **kept)
         then(total, job)
         seen.append((job.label, total))
         return total
