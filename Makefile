@@ -75,6 +75,7 @@ bench-banks: $(BIN)/.dev  ## The measurements of several banks, the network and 
 	$(BIN)/python scripts/bench_horizontal.py --real-data $(CONFIDE_TEST_DATA)/uci_default/UCI_Credit_Card.csv.gz --thresholds 8 --json bench/horizontal.json
 	$(BIN)/python scripts/bench_neural.py --data $(CONFIDE_TEST_DATA) --json bench/neural.json
 	$(BIN)/python scripts/bench_gains.py --data $(CONFIDE_TEST_DATA) --json bench/gains.json
+	$(BIN)/python scripts/bench_challenger.py --data $(CONFIDE_TEST_DATA) --json bench/challenger.json
 	$(BIN)/python scripts/bench_privacy.py --data $(CONFIDE_TEST_DATA) --json bench/privacy.json
 	$(BIN)/python scripts/bench_rounds.py --json bench/rounds.json
 

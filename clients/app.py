@@ -14,13 +14,13 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients import neural, phases, publish, together
+from clients import neural, neural_release, phases, publish, together
 from clients.party import Party
 from shared.arrays import pack_value, unpack_value
 from shared.channel import QueueChannel
 from shared.errors import BadPeer, ConfideError, ConfigError
 from shared.jobs import COORDINATOR, Run
-from shared.neural.average import EDGES_PHASE, EVALUATE_PHASE, round_phase
+from shared.neural.average import EDGES_PHASE, EVALUATE_PHASE, RELEASE_PHASE, round_phase
 from shared.sealed import SealedChannel
 from shared.transport import open_transport
 
@@ -243,4 +243,12 @@ def neural_evaluate(message: Message, context: Context) -> Message:
     """Evaluate the neural model, and keep it."""
     return _answer(
         message, context, lambda: _play(message, context, EVALUATE_PHASE, neural.evaluate)
+    )
+
+
+@app.query("neural_release")
+def network_release(message: Message, context: Context) -> Message:
+    """Sign the release of the neural model, and publish the own score feed."""
+    return _answer(
+        message, context, lambda: _play(message, context, RELEASE_PHASE, neural_release.release)
     )

@@ -107,15 +107,35 @@ def finish(party: Party, run: Run, summed: Ints, half: int) -> dict[str, Any]:
     DataError
         If all customers to evaluate on are of one class.
     """
+    learned, seen = counted(summed, half)
+    return builder.conclude(party, run, learned, seen, {}) | {
+        "customers": {"train": len(learned[1]), "test": len(seen[1])}
+    }
+
+
+def counted(summed: Ints, half: int) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    """Return points and label of all banks' customers: those to learn from, and the others.
+
+    Parameters
+    ----------
+    summed : ndarray of int64, shape (4 (2 half + 1),)
+        `by_points` of the customers to learn from and of those to evaluate on, added.
+    half : int
+
+    Raises
+    ------
+    BadPeer
+        If a count is negative.
+    DataError
+        If all customers to evaluate on are of one class.
+    """
     if summed.min() < 0:
         raise BadPeer("the banks' counts by points do not add up: one is negative")
     train, test = summed.reshape(2, 2, 2 * half + 1)
     learned, seen = _rows(train, half), _rows(test, half)
     if not 0 < seen[1].sum() < len(seen[1]):
         raise DataError("label", ["the banks' customers to evaluate on are of one class only"])
-    return builder.conclude(party, run, learned, seen, {}) | {
-        "customers": {"train": len(learned[1]), "test": len(seen[1])}
-    }
+    return learned, seen
 
 
 def _rows(counts: Ints, half: int) -> tuple[Ints, Ints]:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients import network_feeds
 from clients.feeds import publish, tables
 from clients.party import Party
 from clients.releases import need_key, own_release
 from shared.channel import printable
 from shared.errors import EnvironmentFault, FeedRefused, UsageError
 from shared.feed import pseudonym, pseudonyms
+from shared.release import NEURAL
 
 if TYPE_CHECKING:
     import httpx
@@ -45,20 +47,26 @@ def publish_command(
     as_of: Annotated[
         str, typer.Option(help="Day on which the table stood so.  [default: today, UTC]")
     ] = "",
+    release: Annotated[
+        str, typer.Option(help="Which, such as neural-0002.  [default: the newest scorecard]")
+    ] = "",
     to: Annotated[str, typer.Option(help="URL of the limit service.")] = "",
     out: Annotated[
         Path | None, typer.Option(help="File.  [default: feeds/RELEASE.feed at the party]")
     ] = None,
 ) -> None:
-    """Make the feed of the newest release again, and send it to the limit service."""
+    """Make the feed of a release again, and send it to the limit service."""
     own = Party.load(federation, party)
     address = _address(to, party) if to else ""
     if table is not None:
         own = replace(own, settings=replace(own.settings, customers=str(table.absolute())))
     with own.store.exclusive():
-        release, part = own_release(own)
-        key = need_key(own)
-        done = publish(own, release.manifest, part, key, tables(own), as_of=as_of, out=out)
+        if release.startswith(NEURAL):
+            done = network_feeds.publish(own, release, as_of=as_of, out=out)
+        else:
+            signed, part = own_release(own, release)
+            key = need_key(own)
+            done = publish(own, signed.manifest, part, key, tables(own), as_of=as_of, out=out)
     typer.echo(
         f"{done.path}: {done.customers:,} customers of {done.release} as of {done.as_of}, "
         f"{len(done.raw) / 1e6:.1f} MB"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients import neural_noise
+from clients.judging import judged
 from clients.neural_data import (
     Customers,
     Model,
@@ -31,6 +32,7 @@ from shared.errors import BadPeer, DataError, EnvironmentFault
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
 from shared.neural.inputs import check_same_features, describe, own_counts
+from shared.neural.judging import BETTER, FAIR, HARM, UNCHECKED
 from shared.neural.noisy import is_noisy
 from shared.neural.scores import tally
 from shared.sealed import SealedChannel
@@ -43,7 +45,6 @@ Floats = NDArray[np.float64]
 
 # A loss is at most -log of the least probability that a logit in float64 gives.
 _WORST_LOSS = 1000.0
-BETTER, FAIR, HARM, UNCHECKED = "better", "fair", "harm", "unchecked"
 
 
 def features(party: Party, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def check(party: Party, run: Run, job: Mapping[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``verdict``: "better" than any round so far, "fair", "harm", or "unchecked" with fewer
-        customers held out than the floor.
+        customers held out than the floor; all but the last signed, for this very model.
 
     Raises
     ------
@@ -174,19 +175,10 @@ def check(party: Party, run: Run, job: Mapping[str, Any]) -> dict[str, Any]:
         float(log_losses(fresh.layout, model.weights, inputs, held.label).mean())
         for model in (fresh, best)
     )
-    party.store.record(
-        run.name,
-        phase=average.check_phase(number),
-        what=f"verdict on round {number}: one of four words",
-        unit="all own customers held out",
-        recipient=COORDINATOR,
-        rows=len(held),
-        values=1,
-        binding=fresh.digest,
-    )
+    verdict = BETTER if loss < least else FAIR
     if not loss <= least * (1.0 + party.federation.neural.harm):
-        return {"verdict": HARM}
-    return {"verdict": BETTER if loss < least else FAIR}
+        verdict = HARM
+    return judged(party, run, number, fresh.digest, verdict, len(held))
 
 
 def evaluate(

@@ -152,7 +152,7 @@ def bins(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any])
     counts = count_all(columns, values)
     if party.is_builder:  # the coordinator knows no contract
         channel.send(COORDINATOR, "bins/length", pack_value({"length": len(counts)}))
-    summed = _add_counts(party, channel, run, shape, "bins", counts, binding, len(rows))
+    summed = add_counts(party, channel, run, shape, "bins", counts, binding, len(rows))
     planned: tuple[Plans, Plans] = ((), ())
     if summed is not None:
         planned = bank_builder.plan_bins(party, shape, columns, summed, rows)
@@ -178,7 +178,7 @@ def cells(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
     singles, proposed = _bank_plans(party, run, job)
     counts = count_cells(proposed, take(party.train, rows))
     binding = phases.binding_of(party, rows, proposed)
-    summed = _add_counts(party, channel, run, shape, "cells", counts, binding, len(rows))
+    summed = add_counts(party, channel, run, shape, "cells", counts, binding, len(rows))
     plans: Plans = ()
     if summed is not None:
         plans = (*singles, *bank_builder.choose_pairs(party, proposed, summed))
@@ -195,7 +195,7 @@ def _bucket_binding(party: Party, rows: Ints, columns: tuple[Tally, ...]) -> str
     return hashlib.sha256(pack_value([ids, counted])).hexdigest()
 
 
-def _add_counts(
+def add_counts(
     party: Party,
     channel: SealedChannel,
     run: Run,
@@ -204,12 +204,36 @@ def _add_counts(
     counts: Ints,
     binding: str,
     n_rows: int,
+    what: str = "",
 ) -> Ints | None:
-    """Add the banks' counts; the ledger's line is written before anything leaves."""
+    """Add the banks' counts; the ledger's line is written before anything leaves.
+
+    Parameters
+    ----------
+    party : Party
+    channel : SealedChannel
+    run : Run
+    shape : Shape
+        Whose counts, and who opens the sum.
+    label : str
+        Of the sum, and phase of the ledger's line.
+    counts : ndarray of int64
+    binding : str
+        Digest of what is counted of whom.
+    n_rows : int
+        Own customers behind it.
+    what : str
+        What is counted, in words; the label without it.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        The sum at the builder.
+    """
     party.store.record(
         run.name,
         phase=label,
-        what=f"sum of the banks' counts: {label}",
+        what=f"sum of the banks' counts: {what or label}",
         unit="customers of all banks in a bucket",
         recipient=shape.builder,
         rows=n_rows,

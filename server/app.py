@@ -18,6 +18,7 @@ from server.flower_grid import NamedGrid
 from server.local import DIED
 from server.neural import train_neural
 from server.phases import run_phases
+from server.registry import FOLDER, Registry
 from server.run_files import RunFiles, coordinator_home, recorded, run_folder
 from shared import transport
 from shared.arrays import pack_value
@@ -62,7 +63,15 @@ def _neural(
     """Return the training of the neural model; its checkpoint lies in the run's folder."""
     federation, _ = load_federation(path)
     folder = run_folder(coordinator_home(federation, path), run)
-    return partial(train_neural, folder=folder, resume=bool(config.get("resume", False)))
+    resume = bool(config.get("resume", False))
+    return partial(train_neural, folder=folder, resume=resume, champion=_champion(path))
+
+
+def _champion(path: Path) -> str:
+    """Return the digest of the scorecard that serves, or nothing."""
+    champion = Registry(path.parent / FOLDER).book().champion
+    serves = champion is not None and champion.name.startswith(f"{SCORECARD}-")
+    return champion.digest if champion is not None and serves else ""
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from server.coordinator import Coordinator
 from server.neural_checkpoint import Progress
 from server.neural_means import Means
 from server.neural_noise import NoisyRounds, statement
+from server.neural_release import release_network
 from server.neural_rounds import PlainRounds, Rounds
 from server.neural_strategy import make_strategy, record_of
 from server.phases import join, same
@@ -24,6 +25,7 @@ from shared.errors import Refused
 from shared.jobs import Run
 from shared.neural import average
 from shared.neural.inputs import Encoding, feature_from_mapping
+from shared.neural.judging import BETTER, UNCHECKED
 from shared.neural.layout import Layout, model_digest
 from shared.neural.noisy import Plan, is_noisy
 from shared.neural.scores import LENGTH, Quality
@@ -31,7 +33,12 @@ from shared.protocols.sum_job import MIN_COHORT
 
 
 def train_neural(
-    grid: Grid, coordinator: Coordinator, folder: Path, *, resume: bool = False
+    grid: Grid,
+    coordinator: Coordinator,
+    folder: Path,
+    *,
+    resume: bool = False,
+    champion: str = "",
 ) -> dict[str, Any]:
     """Train the neural model of parties that hold the same features of other customers.
 
@@ -44,13 +51,15 @@ def train_neural(
         Where the run's checkpoint lies; see `server.neural_checkpoint`.
     resume : bool
         Whether to go on from there.
+    champion : str
+        Digest of the scorecard that serves, for the parties to compare with; empty where none does.
 
     Returns
     -------
     dict
         The model's digest and size, each round's mean loss and verdict, what a noisy training
-        agreed on, and how good the model is on all customers that the parties held out. The
-        parties keep the model.
+        agreed on, how good the model is on all customers that the parties held out, and its
+        release. The parties keep the model.
 
     Raises
     ------
@@ -92,7 +101,9 @@ def train_neural(
             initial_arrays=record_of(progress.weights),
             num_rounds=strategy.rounds_left,
         )
-    return _finish(means, layout, encoding, strategy.progress)
+    outcome = _finish(means, layout, encoding, strategy.progress)
+    told = release_network(means, coordinator, layout.width, outcome, champion)
+    return outcome | {"release": told}
 
 
 def _begin(
@@ -133,7 +144,7 @@ def _finish(means: Means, layout: Layout, encoding: Encoding, progress: Progress
     common, *kept = (
         asdict(Quality.from_mean(one, tested.n_examples)) for one in tested.values.reshape(told, -1)
     )
-    best = [entry["round"] for entry in progress.history if entry["verdict"] == "better"]
+    best = [one["round"] for one in progress.history if one["verdict"] in {BETTER, UNCHECKED}]
     return {
         "run": means.run.name,
         "contract": means.run.contract_digest,
@@ -141,7 +152,7 @@ def _finish(means: Means, layout: Layout, encoding: Encoding, progress: Progress
         "model": {"digest": digest, "parameters": layout.size, "inputs": layout.width},
         "customers": {"train": progress.customers, "test": tested.n_examples},
         "rounds": progress.history,
-        "best_round": best[-1] if best else progress.round,
+        "best_round": best[-1] if best else 0,
         "privacy": statement(means.run.federation),
         "test": common,
         "test_kept": kept[0] if kept else None,

@@ -24,16 +24,16 @@ from server.grids import Front
 from server.neural_checkpoint import Progress
 from server.neural_means import WEIGHTS, Means
 from server.neural_rounds import PlainRounds, Played, Rounds
-from shared.errors import Refused
+from server.neural_verdict import read_verdict
 from shared.neural import average
 from shared.neural.inputs import Encoding
-from shared.neural.layout import Layout
+from shared.neural.judging import BETTER, HARM, UNCHECKED
+from shared.neural.layout import Layout, model_digest
 
 Floats = NDArray[np.float64]
 
 #: After so many rounds in a row that were undone, training ends.
 PATIENCE = 3
-HARM, BETTER, UNCHECKED = "harm", "better", "unchecked"
 # FedAdam's constants (Reddi et al., "Adaptive Federated Optimization", ICLR 2021, section 5).
 _FIRST, _SECOND, _TAU = 0.9, 0.99, 1e-3
 
@@ -186,11 +186,9 @@ class _Guarded(SummedAverage):
             return HARM
         job = {"round": number, "edges": self.encoding.to_mapping()}
         both = np.concatenate([fresh, self.progress.best])
-        verdict = str(self.means.ask_builder("evaluate.neural_check", job, both).get("verdict"))
-        if verdict not in {HARM, BETTER, UNCHECKED, "fair"}:
-            builder = self.means.run.federation.builder
-            raise Refused("its verdict on a round is none of those agreed on", party=builder)
-        return verdict
+        reply = self.means.ask_builder("evaluate.neural_check", job, both)
+        digest = model_digest(self.layout, self.encoding, fresh)
+        return read_verdict(self.means.run, number, digest, reply)
 
     def _moments(self) -> tuple[Floats, Floats]:
         """Return what the strategy remembers between rounds."""

@@ -122,7 +122,7 @@ def summary(outcome: dict[str, Any], federation: Federation, folder: Path) -> di
         "test": metrics,
         "alone": scored["alone"],
         "worth": fitted["worth"],
-        "release": _release(outcome["release"][builder]),
+        "release": release_of(outcome["release"][builder]),
         "privacy": _privacy(outcome["release"][builder]),
         "seconds": {**outcome["seconds"], "fit": fitted["fit_seconds"]},
         "bytes": {
@@ -141,7 +141,14 @@ def summary(outcome: dict[str, Any], federation: Federation, folder: Path) -> di
     }
 
 
-def _release(reply: dict[str, Any]) -> dict[str, Any]:
+def release_of(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return what is told of a release: its name, digest, counter and who signed it.
+
+    Parameters
+    ----------
+    reply : dict
+        The builder's, to phase `release` or `neural_release`.
+    """
     return {
         "name": reply["name"],
         "digest": reply["digest"],

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from server.coordinator import Coordinator
 from server.neural_means import WEIGHTS, Mean, Means
-from server.neural_strategy import UNCHECKED
 from server.phases import Replies
 from shared.arrays import pack_value, unpack_value
 from shared.errors import BadPeer, ConfideError, PartyLost, RunFailed
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
+from shared.neural.judging import UNCHECKED
 from shared.protocols.sum import sum_coordinator
 from shared.protocols.sum_job import SumJob
 from shared.simulated import BEGIN, GO_ON, Simulation, deal, draw, holder_of

@@ -32,7 +32,6 @@ from shared.manifest import (
     refuse,
     release_name,
 )
-from shared.scorecard.card import Card
 
 __all__ = [
     "KINDS",
@@ -205,8 +204,9 @@ def check_federation(manifest: Manifest, federation: Federation, contract: str |
     if manifest.federation != federation.name:
         refuse("federation", f"it is of federation {manifest.federation!r}")
     missing = set(federation.parties) - set(manifest.parties)
-    # Of several banks with the same lines some may have dropped out; the quorum says how many.
-    left_out = missing if isinstance(manifest.model, Card) and manifest.model.common else set()
+    # Of several banks with the same lines, or of a network, some may have dropped out; the quorum
+    # says how many.
+    left_out = missing if isinstance(manifest.model, Network) or manifest.model.common else set()
     if set(manifest.parties) | left_out != set(federation.parties):
         refuse("federation", f"it is of the parties {', '.join(sorted(manifest.parties))}")
     for name, party in manifest.parties.items():

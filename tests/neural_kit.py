@@ -24,7 +24,7 @@ from shared.channel import queue_channels
 from shared.neural import average
 from shared.neural.inputs import Encoding, own_counts
 from shared.neural.layout import Layout
-from tests.whole_runs import LIGHT, ThreadGrid, change
+from tests.whole_runs import LIGHT, ThreadGrid, change, column
 
 BANKS = ("north", "south", "west")
 _OWNERS = ("bank", "bureau")
@@ -57,7 +57,16 @@ def build(folder, *, banks=BANKS, customers=1200, **settings):
     write_parties(folder, parts, content)
     path = init_federation(folder, folder / "contract.toml", name="banks", parties=banks)
     change(path, **({"deadline_s": LIGHT["deadline_s"], "rows": LIGHT["rows"]} | SMALL | settings))
+    for bank in banks:
+        consent_of_few(path.parent / bank)
     return path
+
+
+def consent_of_few(home, people=20):
+    """Let a few customers of a bank consent to a score: reasons of all of them take seconds."""
+    ids = column(home / "test.parquet", "ID")[:people]
+    (home / "consents.txt").write_text("\n".join(map(str, ids)))
+    change(home / "party.toml", consents="consents.txt")
 
 
 def folder_of(path, run="first"):
@@ -73,6 +82,7 @@ def train(
     tamper=None,
     grid=ThreadGrid,
     resume=False,
+    champion="",
 ):
     """Train in threads, as `tests.whole_runs.train` does; return the outcome and all frames."""
     coordinator = Coordinator.load(path, run)
@@ -89,7 +99,9 @@ def train(
     transport.use(channels["coordinator"].scoped)
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     made = grid(channels, dict.fromkeys(holders, path), dies)
-    return train_neural(made, coordinator, folder_of(path, run), resume=resume), frames
+    folder = folder_of(path, run)
+    outcome = train_neural(made, coordinator, folder, resume=resume, champion=champion)
+    return outcome, frames
 
 
 def in_the_clear(path):

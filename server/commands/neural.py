@@ -10,7 +10,13 @@ from typing import Any
 
 import typer
 
+from server import screen
 from server.commands.common import Format, emit
+from server.coordinator import load_federation
+from server.registry import FOLDER, Registry
+from shared.challenger.verdict import Verdict
+from shared.edge.clock import utc_now
+from shared.release import unpack_release
 
 
 def train_neural(
@@ -21,7 +27,7 @@ def train_neural(
     *,
     resume: str = "",
 ) -> None:
-    """Train the neural model; progress goes to stderr, the result to stdout.
+    """Train and release the neural model; progress goes to stderr, the result to stdout.
 
     Parameters
     ----------
@@ -50,10 +56,48 @@ def train_neural(
     typer.echo(f"run {run}", err=True)
     outcome = train(federation_path, run, flags, _tell, model=NEURAL, resume=bool(resume))
     outcome["seconds"] = time.perf_counter() - started
+    outcome["release"] = file_release(federation_path, flags, outcome)
     if form is Format.JSON:
         emit(outcome)
         return
     _show(outcome)
+
+
+def file_release(path: Path, flags: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+    """Take the release of a training into the registry, as a scorecard's.
+
+    Parameters
+    ----------
+    path : Path
+        The federation file.
+    flags : dict
+        Settings from the command line, by path.
+    outcome : dict
+        Of the training.
+
+    Returns
+    -------
+    dict
+        Name, digest, counter and signatures of the release; what it was compared with, or why
+        with nothing. Without a release, only ``why``.
+
+    Raises
+    ------
+    ReleaseRefused
+        By the name of the check that failed.
+    """
+    reply = outcome["release"]
+    if "release" not in reply:
+        return {"why": reply["why"]}
+    agreed, _ = load_federation(path, flags)
+    release = unpack_release(reply["release"])
+    contract = outcome["contract"]
+    Registry(path.parent / FOLDER).take(release, agreed, utc_now(), contract=contract)
+    against = release.manifest.evaluation.get("against")
+    return screen.release_of(reply) | {
+        "against": against,
+        "not_compared": "" if against else reply["not_compared"],
+    }
 
 
 def _show(outcome: dict[str, Any]) -> None:
@@ -71,14 +115,27 @@ def _show(outcome: dict[str, Any]) -> None:
     if privacy := outcome["privacy"]:
         typer.echo(
             f"with noise: epsilon {privacy['epsilon']:g} at delta {privacy['delta']:g} for "
-            f"{privacy['unit']}; verdicts and metrics are of other customers, without noise"
+            f"{privacy['unit']}: that is of the weights; verdicts, metrics and what the release says "
+            "beside them (mean input, calibration) are without noise"
         )
+    if kept := outcome["test_kept"]:
+        typer.echo(
+            f"with what each party keeps: AUC {kept['auc']:.4f}, log loss {kept['log_loss']:.4f}; "
+            f"why, each finds in its own runs/{outcome['run']}/neural.json"
+        )
+    _show_release(outcome["release"])
+
+
+def _show_release(told: dict[str, Any]) -> None:
+    if "why" in told:
+        typer.echo(f"not released: {told['why']}")
         return
-    typer.echo(
-        f"with what each party keeps: AUC {outcome['test_kept']['auc']:.4f}, "
-        f"log loss {outcome['test_kept']['log_loss']:.4f}; why, each finds in its own "
-        f"runs/{outcome['run']}/neural.json"
-    )
+    typer.echo(f"release {told['name']}, signed by {', '.join(told['signatures'])}")
+    if told["against"] is None:
+        typer.echo(f"not compared with a scorecard: {told['not_compared']}")
+        return
+    verdict = Verdict.from_mapping(told["against"], "evaluation.against")
+    typer.echo(f"compared on the same customers: {verdict.told()}")
 
 
 def _tell(event: str, details: dict[str, Any]) -> None:

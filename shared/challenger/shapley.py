@@ -87,10 +87,9 @@ def shapley(model: Model, rows: Floats, baseline: Floats, blocks: Sequence[Block
         part = rows[start : start + _CHUNK]
         total = result[start : start + _CHUNK]
         for joined, share in shares.items():
-            mixed = np.broadcast_to(baseline, part.shape).copy()
-            columns = [c for k in joined for c in blocks[k].columns]
-            mixed[:, columns] = part[:, columns]
-            total += np.multiply.outer(model(mixed), share)
+            there = np.zeros(part.shape[1], dtype=bool)
+            there[[c for k in joined for c in blocks[k].columns]] = True
+            total += np.multiply.outer(model(np.where(there, part, baseline)), share)
     return result
 
 

@@ -20,11 +20,11 @@ Floats = NDArray[np.float64]
 
 #: Names of the phases; a round has its number besides.
 EDGES_PHASE, ROUND_PHASE, EVALUATE_PHASE = "neural_edges", "neural", "neural_evaluate"
-CHECK_PHASE = "neural_check"
+CHECK_PHASE, RELEASE_PHASE, MEAN_PHASE = "neural_check", "neural_release", "neural_mean"
 
 # What is handed in. A party's journal knows an input by its kind and its model, so the kind of a
 # round must not say which round: the same weights sent again as another one are the same model.
-_KINDS = {EDGES_PHASE: "inputs", EVALUATE_PHASE: "metrics"}
+_KINDS = {EDGES_PHASE: "inputs", EVALUATE_PHASE: "metrics", MEAN_PHASE: "mean input"}
 UPDATE = "update"
 
 #: Most customers of one party in one sum, and the largest absolute value of an element.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,3 +62,15 @@ def weights_of(net: nn.Module) -> Floats:
     parts = [parameter.detach().numpy().ravel() for parameter in net.parameters()]
     flat: Floats = np.concatenate(parts).astype(np.float64, copy=False)
     return flat
+
+
+def log_odds(layout: Layout, weights: Floats) -> Callable[[Floats], Floats]:
+    """Return the network as a callable from inputs, shape (n, width), to logits, shape (n,)."""
+    net = build(layout, weights)
+
+    def score(inputs: Floats) -> Floats:
+        with torch.no_grad():
+            logits: Floats = net(torch.from_numpy(np.ascontiguousarray(inputs)))[:, 0].numpy()
+        return logits
+
+    return score

@@ -110,6 +110,7 @@ def test_banks_train_a_network_that_all_of_them_keep(confide, federation):
         "neural_edges",
         "neural_1",
         "neural_evaluate",
+        "neural_release",
     ]
     builder = load_federation(federation)[0].builder
     found = [
@@ -119,9 +120,13 @@ def test_banks_train_a_network_that_all_of_them_keep(confide, federation):
     assert all(np.array_equal(found[0], other) for other in found)
     assert len(found[0]) == result["model"]["parameters"]
     for bank in BANKS:
-        # The builder's verdict is a line besides.
+        # The builder's verdict is a line besides, and so is what it makes of the opened counts.
         lines = len(Store(federation.parent / bank).ledger())
-        assert lines == 3 + (bank == builder)
+        assert lines == 7 + 2 * (bank == builder)
+        assert (federation.parent / bank / "feeds" / "neural-0001.feed").exists()
+    assert result["release"]["name"] == "neural-0001"
+    assert "no scorecard of this contract" in result["release"]["not_compared"]
+    assert (federation.parent / "releases" / "neural-0001" / "weights.safetensors").exists()
     assert_nothing_half_written(federation.parent)
 
 

@@ -108,8 +108,8 @@ def test_replies_to_the_coordinator_carry_no_array_and_no_metric(tmp_path):
 
     train(build(tmp_path, customers=600, rounds=1), grid=Watching)
     told = {"party", "ok", "result"}
-    # Join, features, edges, one round, evaluation of all; the builder's verdict.
-    assert len(replies) == 5 * len(BANKS) + 1
+    # Join, features, edges, one round, evaluation, release of all; the builder's verdict.
+    assert len(replies) == 6 * len(BANKS) + 1
     for reply in replies:
         assert set(reply.content) == {"reply"}
         value = json.loads(bytes(reply.content["reply"]["value"]))
@@ -149,7 +149,10 @@ def test_every_opening_is_a_line_in_every_banks_ledger(trained):
     for bank in BANKS:
         lines = [line.entry for line in Store(path.parent / bank).ledger()]
         builder = Party.load(path, bank).is_builder
-        assert [line.phase for line in lines] == ([*checked, rounds[-1]] if builder else rounds)
+        ended = ["neural_mean", "neural_points", "release", "release"]
+        figures = [*ended[:2], "neural_release", *ended[2:]]
+        told = [*checked, rounds[-1], *figures] if builder else [*rounds, *ended]
+        assert [line.phase for line in lines] == told
         update = next(line for line in lines if line.phase == "neural_1")
         assert update.values == outcome["model"]["parameters"] + 2
         assert len({line.binding for line in lines}) == len(lines)

@@ -230,7 +230,9 @@ def test_a_second_training_that_passes_a_partys_budget_is_refused_before_anythin
     assert len(files) == 6
 
 
-@pytest.mark.parametrize(("allowed", "why"), [(1.5, "of 1.5 allowed"), (0.0, "allows no noisy release")])
+@pytest.mark.parametrize(
+    ("allowed", "why"), [(1.5, "of 1.5 allowed"), (0.0, "allows no noisy release")]
+)
 def test_a_party_that_allows_less_is_named_and_nobody_pays(tmp_path, allowed, why):
     path = noisy(tmp_path, customers=600)
     change(tmp_path / "south" / "party.toml", privacy_epsilon=allowed)

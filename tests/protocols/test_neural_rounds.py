@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from clients import neural
+from clients.judging import judged
+from clients.neural_data import read_models
 from clients.party import Party
 from server import neural_means
 from server.coordinator import Coordinator
@@ -148,9 +150,14 @@ def test_a_round_that_harms_is_undone_and_the_next_takes_smaller_steps(tmp_path,
 
 
 def test_training_ends_after_three_rounds_undone_in_a_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(neural, "check", lambda party, run, job: {"verdict": "harm"})
+    def harmed(party, run, job):
+        model = read_models(party, job, 2)[0].digest
+        return judged(party, run, job["round"], model, "harm", 200)
+
+    monkeypatch.setattr(neural, "check", harmed)
     outcome, _ = train(build(tmp_path, customers=600, rounds=8))
     assert [one["verdict"] for one in outcome["rounds"]] == ["harm"] * 3
+    assert outcome["best_round"] == 0
 
 
 def test_only_the_builder_judges_and_only_with_enough_customers_held_out(tmp_path):
