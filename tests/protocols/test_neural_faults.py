@@ -44,8 +44,9 @@ def test_a_bank_that_dies_while_the_model_is_evaluated_leaves_the_model_to_the_o
     outcome, _ = train(path, dies=lambda *step: step == ("south", "evaluate.neural"))
     assert outcome["parties"] == ["east", "north", "west"]
     assert np.array_equal(kept(path, "north")[0], undisturbed)  # its update counts, once
-    # Edges, the update and the metrics; an update is known by its values and by its model.
-    assert no_update_in_two_cohorts(path) == 4 * (1 + 2) + 3 * 2
+    # Edges and the update; metrics, and of the release the mean input and counts by points. What
+    # belongs to a model is known by its values and by its model.
+    assert no_update_in_two_cohorts(path) == 4 * (1 + 2) + 3 * (2 + 2 + 1)
 
 
 @pytest.mark.parametrize("kind", ["train.neural", "evaluate.neural_check", "evaluate.neural"])
@@ -60,4 +61,4 @@ def test_a_builder_that_dies_ends_the_run_by_name_and_it_goes_on_to_the_same_mod
     outcome, _ = train(path, resume=True)
     assert outcome["parties"] == list(FOUR)
     assert np.array_equal(kept(path, "west")[0], undisturbed)
-    assert no_update_in_two_cohorts(path) == 4 * (1 + 2 + 2)
+    assert no_update_in_two_cohorts(path) == 4 * (1 + 2 + 2 + 2 + 1)
