@@ -115,8 +115,8 @@ def _show(outcome: dict[str, Any]) -> None:
     if privacy := outcome["privacy"]:
         typer.echo(
             f"with noise: epsilon {privacy['epsilon']:g} at delta {privacy['delta']:g} for "
-            f"{privacy['unit']}: that is of the weights; verdicts, metrics and what the release says "
-            "beside them (mean input, calibration) are without noise"
+            f"{privacy['unit']}: that is of the weights; verdicts, metrics and what the release "
+            "says beside them (mean input, calibration) are without noise"
         )
     if kept := outcome["test_kept"]:
         typer.echo(
