@@ -12,7 +12,7 @@ export CONFIDE_TEST_DATA ?= ../shared/data
 # Starts a Docker engine for the tests that need one; `docker` uses one that runs already.
 export CONFIDE_TEST_ENGINE ?= ../shared/containers/engine.sh
 
-.PHONY: help demo neural test test-all slow test-containers check bench bench-banks clean
+.PHONY: help demo neural test test-all slow test-containers check sbom audit bench bench-banks clean
 
 help:  ## Say what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,15 @@ check: $(BIN)/.dev  ## Style, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+sbom: $(BIN)/.run  ## What is installed, as CycloneDX, held against constraints.txt
+	mkdir -p build
+	$(BIN)/python scripts/make_sbom.py --constraints constraints.txt --output build/sbom.json
+
+# 75 says that the database could not be reached: told loudly, and no failure of this code.
+audit: $(BIN)/.run  ## Known vulnerabilities of what constraints.txt pins
+	-$(PIP) --editable '.[audit]'
+	$(BIN)/python scripts/audit.py || test $$? -eq 75
 
 bench: $(BIN)/.dev  ## The measurements of the README
 	mkdir -p bench

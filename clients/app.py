@@ -16,8 +16,10 @@ from flwr.clientapp import ClientApp
 
 from clients import neural, neural_release, phases, publish, together
 from clients.party import Party
+from clients.steps import observed
 from shared.arrays import pack_value, unpack_value
 from shared.channel import QueueChannel
+from shared.edge import logs
 from shared.errors import BadPeer, ConfideError, ConfigError
 from shared.jobs import COORDINATOR, Run
 from shared.neural.average import EDGES_PHASE, EVALUATE_PHASE, RELEASE_PHASE, round_phase
@@ -64,6 +66,7 @@ def _value(message: Message) -> dict[str, Any]:
 
 def _run(message: Message, party: Party) -> tuple[Run, Mapping[str, Any]]:
     value = _value(message)
+    logs.bind(run=str(value["run"]))
     digest = party.contract.digest()
     cohort = tuple(sorted(str(name) for name in value.get("cohort", ())))
     _check_cohort(cohort, party)
@@ -76,6 +79,7 @@ def _check_cohort(cohort: tuple[str, ...], party: Party) -> None:
         raise BadPeer("names a cohort that is not of this federation", party=COORDINATOR)
 
 
+@observed
 def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[str, Any]:
     """Run one phase over a sealed channel; tell the peers when it fails."""
     party = _party(context)
@@ -97,6 +101,7 @@ def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[s
     return result | _cost(transport, time.perf_counter() - started)
 
 
+@observed
 def _alone(message: Message, context: Context, phase: Quiet) -> dict[str, Any]:
     """Run a phase in which the parties do not talk to each other."""
     party = _party(context)

@@ -25,6 +25,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from clients.app import app
 from shared import transport
 from shared.channel import ABORT, Frame, QueueChannel, pack_frame, unpack_frame
+from shared.edge import logs
 from shared.jobs import COORDINATOR
 from shared.transport import MESSAGE, READY, REPLY, STOP
 
@@ -115,6 +116,7 @@ def main() -> int:
     given = parser.parse_args()
     # Ctrl-C reaches the whole foreground group; the launcher decides, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.configure("party")
     try:
         serve(
             Connection(given.fd),

@@ -20,10 +20,13 @@ from server.neural import train_neural
 from server.phases import run_phases
 from server.registry import FOLDER, Registry
 from server.run_files import RunFiles, coordinator_home, recorded, run_folder
+from server.steps import whole_run
 from shared import transport
 from shared.arrays import pack_value
 from shared.channel import QueueChannel
+from shared.edge import logs
 from shared.errors import PartyLost
+from shared.jobs import COORDINATOR
 
 SCORECARD, NEURAL = "scorecard", "neural"
 
@@ -43,12 +46,15 @@ def main(grid: Grid, context: Context) -> None:
     path, run = Path(str(config["federation"])), str(config["run"])
     train = _neural(path, run, config) if config.get("model") == NEURAL else run_phases
     if not config.get("relay"):
-        outcome = train(grid, Coordinator.load(path, run))
+        coordinator = Coordinator.load(path, run)
+        with whole_run(coordinator_home(coordinator.federation, path), run):
+            outcome = train(grid, coordinator)
         context.state["outcome"] = ConfigRecord({"value": pack_value(outcome)})
         return
     federation, _ = load_federation(path)
     home = coordinator_home(federation, path)
-    with recorded(home, run) as files:
+    logs.configure(COORDINATOR, takeover=("flwr",))
+    with whole_run(home, run), recorded(home, run) as files:
         coordinator = Coordinator.load(path, run)
         with _relayed(coordinator, home, str(config["relay"]), files):
             nodes = json.loads(str(config["nodes"]))

@@ -22,6 +22,7 @@ import typer
 
 from server import screen
 from server.commands.common import SCHEMA_VERSION
+from shared.edge import logs
 from shared.errors import ConfideError, ConfigError, DataError, Interrupted, UsageError
 
 _ENTRIES: Final = "confide.commands"
@@ -30,6 +31,8 @@ _OWN: Final = (
     "demo:demo",
     "serve:serve",
     "score:score",
+    "doctor:doctor",
+    "federation:federation",
     "client:token",
     "client:client",
     "model:model",
@@ -156,6 +159,7 @@ def main() -> int:
     """Run the command line; return its exit status."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     word, inner = [*words, "", ""][:2]
+    logs.configure("coordinator")
     if not word and "--version" in sys.argv:
         word = NO_COMMAND
     command = command_line(word, inner)

@@ -46,6 +46,11 @@ class _Patience:
         if self.cycle is not before:
             self._stop()
 
+    def handle_websocket_upgrade(self, *event: Any) -> None:
+        """Stop waiting: the head was whole, and no other follows it."""
+        self._stop()
+        super().handle_websocket_upgrade(*event)  # type: ignore[misc]
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from server import steps
 from shared.config import Federation, parse_federation
 from shared.edge.files import load_identity, read_text
 from shared.identity import Identity
@@ -38,11 +39,14 @@ class Coordinator:
     run : str
         Identifier of the run.
     identity : Identity
+    home : Path, optional
+        Its folder.
     """
 
     federation: Federation
     run: str
     identity: Identity
+    home: Path | None = None
 
     @classmethod
     def load(cls, federation_path: Path, run: str) -> Coordinator:
@@ -57,10 +61,11 @@ class Coordinator:
         home = federation_path.parent / federation.home(COORDINATOR)
         pin = federation.coordinator.fingerprint
         identity = load_identity(home / KEY_FILE, COORDINATOR, pin)
-        return cls(federation, run, identity)
+        return cls(federation, run, identity, home)
 
     def tell(self, event: str, **details: Any) -> None:
-        """Report progress to whoever asked for it."""
+        """Report progress to whoever asked for it, and write it down."""
+        steps.note(self.home, self.run, event, details)
         report = _report.get()
         if report is not None:
             report(event, details)

@@ -169,6 +169,15 @@ class Deployment:
     def _part(self, name: str) -> str:
         return f"{self.marker}/{name}"
 
+    def running(self) -> dict[str, tuple[int, int]]:
+        """Return the id of each process, and how often it was started again."""
+        living = (one for one in self._processes.values() if not one.buried)
+        return {one.service.name: (one.popen.pid, one.restarts) for one in living}
+
+    def forgive(self, name: str) -> None:
+        """Count a process's restarts anew: it has lived long since the last one."""
+        self._processes[name].restarts = 0
+
     def _restart(self, process: _Process) -> None:
         service = process.service
         if process.restarts == MAX_RESTARTS:

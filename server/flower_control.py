@@ -26,6 +26,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from shared.edge import bundle
+from shared.edge.tls import tls_context
 from shared.errors import BadPeer, EnvironmentFault
 
 _POLL_S = 0.05
@@ -55,17 +56,18 @@ class Control:
     address : str
         Host and port of the SuperLink.
     ca : Path or None
-        The certificate authority that signed its certificate; None for a simulation's own
-        SuperLink, which has none and listens on this machine alone.
+        The certificate authority that signed its certificate; the own certificate lies beside it.
+        None for a simulation's own SuperLink, which has none and listens on this machine alone.
     """
 
     def __init__(self, address: str, ca: Path | None) -> None:
         self._address, self._ca = address, ca
-        self._client = ControlHttpClient.from_server_address(
-            address,
-            insecure=ca is None,
-            root_certificates=ca.read_bytes() if ca else None,
+        # The gate before a SuperLink asks for the coordinator's certificate; Flower does not.
+        shown = ca and tls_context(ca.with_name("tls.crt"), ca.with_name("tls.key"), ca, server=False)
+        self._client = ControlHttpClient(
+            f"{'https' if ca else 'http'}://{address}",
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+            verify=shown or False,
         )
 
     def __enter__(self) -> Self:

@@ -16,12 +16,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Iterable
 from os import urandom
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.applications import Starlette
@@ -30,9 +29,15 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from server.acceptor import Acceptor, Bounds
 from server.coordinator import load_federation
+from server.hosting import end_well
 from server.listening import listen
+from server.relay_members import Member, Pace, Session, Turned, close
+from server.relay_metrics import RelayMetrics
 from server.relay_server import serve
+from shared.edge import logs
+from shared.edge.exporter import expose
 from shared.edge.tls import read_certificate, tls_context
 from shared.edge.websocket import PATH
 from shared.errors import BadPeer, ConfideError
@@ -40,7 +45,6 @@ from shared.identity import Roster
 from shared.link import NO_SESSION, REFUSED, REPLACED
 from shared.pieces import (
     DOWN,
-    UP,
     Message,
     pack_message,
     readdress,
@@ -50,65 +54,7 @@ from shared.proof import NONCE_BYTES, Proof, check_proof
 _HANDSHAKE_S = 5.0
 # How long a session outlives its coordinator's connection.
 _GRACE_S = 300.0
-# A close frame has room for 123 bytes of reason.
-_REASON_BYTES = 120
-
-
-class _Turned(Exception):
-    """A connection is to be closed, and why."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
-class Member:
-    """One member's connection in a session.
-
-    Parameters
-    ----------
-    proof : Proof
-        Who it is.
-    websocket : WebSocket
-    """
-
-    def __init__(self, proof: Proof, websocket: WebSocket) -> None:
-        self.name, self.epoch = proof.name, proof.epoch
-        self._websocket = websocket
-        self._gone = False
-
-    @property
-    def up(self) -> bytes:
-        """The message that this member is there."""
-        return pack_message(Message(UP, self.name, body=self.epoch))
-
-    async def deliver(self, message: bytes) -> None:
-        """Write a message to the member; drop it if the member is gone: its sender keeps it."""
-        if self._gone:
-            return
-        try:
-            await self._websocket.send_bytes(message)
-        except (WebSocketDisconnect, OSError, RuntimeError):
-            # RuntimeError is how both libraries say that a close frame was sent before.
-            self._gone = True
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close the connection."""
-        await _close(self._websocket, code, reason)
-        self._gone = True
-
-
-class Session:
-    """The members of one phase that are connected."""
-
-    def __init__(self) -> None:
-        self.members: dict[str, Member] = {}
-        self.ending: asyncio.TimerHandle | None = None
-
-    async def tell(self, message: bytes, *, but: str) -> None:
-        """Tell everybody but one."""
-        others = [member for name, member in self.members.items() if name != but]
-        await asyncio.gather(*(member.deliver(message) for member in others))
+_LOG = logging.getLogger(__name__)
 
 
 class Relay:
@@ -122,12 +68,24 @@ class Relay:
         The relay's own TLS certificate, DER: what members must have seen.
     grace : float
         Seconds that a session outlives its coordinator's connection.
+    pace : Pace, optional
+    metrics : RelayMetrics, optional
     """
 
-    def __init__(self, roster: Roster, certificate: bytes, *, grace: float) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        certificate: bytes,
+        *,
+        grace: float,
+        pace: Pace | None = None,
+        metrics: RelayMetrics | None = None,
+    ) -> None:
         self._roster = roster
         self._certificate = certificate
         self._grace = grace
+        self._pace = pace or Pace()
+        self.metrics = metrics or RelayMetrics()
         self._sessions: dict[str, Session] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -136,25 +94,45 @@ class Relay:
         routes = [Route("/health", self._health), WebSocketRoute(PATH, self._serve)]
         return Starlette(routes=routes)
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions are open."""
+        return len(self._sessions)
+
+    @property
+    def members(self) -> int:
+        """How many members are connected, in all sessions."""
+        return sum(len(session.members) for session in self._sessions.values())
+
     async def _health(self, _: Request) -> JSONResponse:
-        members = sum(len(session.members) for session in self._sessions.values())
-        return JSONResponse({"status": "ok", "sessions": len(self._sessions), "members": members})
+        return JSONResponse({"status": "ok", "sessions": self.sessions, "members": self.members})
 
     async def _serve(self, websocket: WebSocket) -> None:
         """Serve one connection from its first byte to its last."""
+        with logs.bound():
+            await self._served(websocket)
+
+    async def _served(self, websocket: WebSocket) -> None:
         try:
             await websocket.accept()
             proof = await self._authenticate(websocket)
             session = self._session(proof)
-            member = Member(proof, websocket)
+            run, phase, attempt = (*proof.scope.split("/"), "", "", "")[:3]
+            logs.bind(party=proof.name, run=run, phase=phase)
+            member = Member(proof, websocket, self._pace)
             try:
                 await self._enter(proof.scope, session, member)
+                self.metrics.joined.labels(member.name).inc()
+                logs.step(_LOG, "a member joined", attempt=attempt)
                 while (raw := await _receive(websocket)) is not None:
                     await self._forward(session, member, raw)
             finally:
                 await self._leave(proof.scope, session, member)
-        except _Turned as turned:
-            await _close(websocket, turned.code, str(turned))
+                logs.step(_LOG, "a member left")
+        except Turned as turned:
+            self.metrics.refuse(turned.kind)
+            logs.step(_LOG, "a connection was refused", reason=turned.kind)
+            await close(websocket, turned.code, str(turned))
         except (WebSocketDisconnect, OSError):
             pass  # it went in the middle of its handshake
 
@@ -165,17 +143,19 @@ class Relay:
             async with asyncio.timeout(_HANDSHAKE_S):
                 raw = await _receive(websocket)
         except TimeoutError:
-            raise _Turned(REFUSED, "no answer to the nonce in time") from None
+            raise Turned(REFUSED, "no answer to the nonce in time", kind="slow") from None
         try:
             return check_proof(raw or b"", self._roster, nonce, self._certificate)
         except BadPeer as error:
-            raise _Turned(REFUSED, error.message) from error
+            raise Turned(REFUSED, error.message) from error
 
     def _session(self, proof: Proof) -> Session:
         session = self._sessions.get(proof.scope)
         if session is None:
             if proof.name != self._roster.coordinator:
-                raise _Turned(NO_SESSION, "the coordinator has not opened this session")
+                raise Turned(
+                    NO_SESSION, "the coordinator has not opened this session", kind="session"
+                )
             session = self._sessions[proof.scope] = Session()
         if proof.name == self._roster.coordinator and session.ending is not None:
             session.ending.cancel()
@@ -186,7 +166,7 @@ class Relay:
         """Welcome a member, and introduce it and the others to each other."""
         await member.deliver(member.up)
         if self._sessions.get(scope) is not session:
-            raise _Turned(NO_SESSION, "the coordinator has left this session")
+            raise Turned(NO_SESSION, "the coordinator has left this session", kind="session")
         before = session.members.get(member.name)
         session.members[member.name] = member
         if before is not None:
@@ -200,11 +180,21 @@ class Relay:
         try:
             recipient, message = readdress(raw, member.name)
         except BadPeer as error:
-            raise _Turned(REFUSED, error.message) from error
+            raise Turned(REFUSED, error.message, kind="message") from error
         if recipient not in self._roster.fingerprints:
-            raise _Turned(REFUSED, f"{recipient!r} takes no part in this session")
+            why = f"{recipient!r} takes no part in this session"
+            raise Turned(REFUSED, why, kind="message")
+        metrics = self.metrics
+        metrics.frames.labels(member.name).inc()
+        metrics.bytes.labels(member.name).inc(len(raw))
+        if (early := member.owes(len(raw))) > 0.0:
+            metrics.slowed.labels(member.name).inc(early)
+            await asyncio.sleep(early)
         target = session.members.get(recipient)
-        if target is not None:
+        if target is None:
+            metrics.dropped.inc()
+            return
+        with metrics.waiting.track_inprogress():
             await target.deliver(message)
 
     async def _leave(self, scope: str, session: Session, member: Member) -> None:
@@ -234,7 +224,7 @@ async def _receive(websocket: WebSocket) -> bytes | None:
 
     Raises
     ------
-    _Turned
+    Turned
         If it is a text.
     """
     message = await websocket.receive()
@@ -242,51 +232,60 @@ async def _receive(websocket: WebSocket) -> bytes | None:
         return None
     raw = message.get("bytes")
     if raw is None:
-        raise _Turned(REFUSED, "members send bytes, not text")
+        raise Turned(REFUSED, "members send bytes, not text", kind="message")
     return cast("bytes", raw)
-
-
-async def _close(websocket: WebSocket, code: int, reason: str) -> None:
-    short = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
-    try:
-        await websocket.close(code, short)
-    except (WebSocketDisconnect, OSError, RuntimeError):
-        return  # it is closed already
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
     """Run a relay; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m server.relay", description=_ABOUT)
-    for name in ("federation", "certificate", "key", "ca"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8443)
-    parser.add_argument("--grace", type=float, default=_GRACE_S, help=_GRACE_HELP)
-    options = parser.parse_args(None if arguments is None else list(arguments))
-    # uvicorn raises the signal again once it has stopped: then as before, this is how it ends.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    options = _options().parse_args(None if arguments is None else list(arguments))
+    end_well()
+    logs.configure("relay")
     try:
         federation, _ = load_federation(options.federation)
         context = tls_context(
             options.certificate, options.key, options.ca, server=True, ca=federation.ca
         )
         own = read_certificate(options.certificate).public_bytes(Encoding.DER)
-        relay = Relay(federation.roster, own, grace=options.grace)
-        serve(relay.app(), context, listen(options.host, options.port))
+        pace = Pace(options.bytes_per_second, options.messages_per_second)
+        relay = Relay(federation.roster, own, grace=options.grace, pace=pace)
+        bounds = Bounds(
+            connections=options.connections, of_one_address=options.connections_of_one_address
+        )
+        acceptor = Acceptor(bounds, relay.metrics.refuse)
+        relay.metrics.follow(
+            lambda: relay.members, lambda: relay.sessions, lambda: float(acceptor.open)
+        )
+        if options.metrics:
+            port = expose(relay.metrics.registry, options.metrics)
+            logs.step(_LOG, "metrics are told", port=port)
+        serve(relay.app(), context, listen(options.host, options.port), acceptor)
     except ConfideError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - its place on a screen
         return error.exit_status
     return 0
 
 
-_GRACE_HELP = "Seconds that a session outlives its coordinator's connection."
-_ABOUT = "Carry sealed messages between the members of a federation."
-
-
-def _stop(*_: object) -> NoReturn:
-    raise SystemExit(0)
+def _options() -> argparse.ArgumentParser:
+    about = "Carry sealed messages between the members of a federation."
+    parser = argparse.ArgumentParser(prog="python -m server.relay", description=about)
+    for name in ("federation", "certificate", "key", "ca"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8443)
+    for name, default, text in (
+        ("grace", _GRACE_S, "Seconds that a session outlives its coordinator's connection."),
+        ("bytes-per-second", Pace().bytes_s, "Beyond it, a member is read from more slowly."),
+        ("messages-per-second", Pace().messages_s, "The same for messages."),
+    ):
+        parser.add_argument(f"--{name}", type=float, default=default, help=text)
+    for name, most, text in (
+        ("connections", Bounds().connections, "Most open at once."),
+        ("connections-of-one-address", Bounds().of_one_address, "The same of one address."),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=most, help=text)
+    parser.add_argument("--metrics", default="", help="HOST:PORT for Prometheus; none by default.")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
-"""uvicorn as the relay needs it: back-pressure on writing, own socket, its address on stdout."""
+"""uvicorn as the relay needs it: back-pressure on writing, bounds on who connects."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 from typing import Any
 
-import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from server.acceptor import Acceptor
+from server.connections import protocol
+from server.hosting import host
 from shared.edge.websocket import PATH
 from shared.pieces import MESSAGE_BYTES
 
 # A member that takes nothing for so long holds up everybody who sends to it.
 _STALL_S = 10.0
-_STOP_S = 1
 
 
 class PatientProtocol(WebSocketsSansIOProtocol):
@@ -69,29 +69,7 @@ class PatientProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
 
 
-class _Server(uvicorn.Server):
-    """A server that says where it listens as soon as it does."""
-
-    def __init__(self, config: uvicorn.Config, address: dict[str, Any]) -> None:
-        super().__init__(config)
-        self._address = address
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and print the address."""
-        await super().startup(sockets)
-        print(json.dumps(self._address), flush=True)  # noqa: T201 - for whoever started it
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop; do not wait for members that do not answer the closing of their connection."""
-        asyncio.get_running_loop().call_later(_STOP_S / 2, self._abort)
-        await super().shutdown(sockets)
-
-    def _abort(self) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-
-
-def serve(app: ASGIApp, context: ssl.SSLContext, sock: socket.socket) -> None:
+def serve(app: ASGIApp, context: ssl.SSLContext, sock: socket.socket, acceptor: Acceptor) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Parameters
@@ -101,21 +79,18 @@ def serve(app: ASGIApp, context: ssl.SSLContext, sock: socket.socket) -> None:
         See `shared.edge.tls.tls_context`.
     sock : socket.socket
         Listening.
+    acceptor : Acceptor
     """
-    host, port = sock.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    config = uvicorn.Config(
+    name, port = sock.getsockname()[:2]
+    shown = f"[{name}]" if ":" in name else name
+    host(
         app,
+        context,
+        [sock],
+        acceptor,
+        {"host": name, "port": port, "url": f"wss://{shown}:{port}{PATH}"},
+        http=protocol(),  # a head that is slow or endless is let go
         ws=PatientProtocol,
         ws_max_size=MESSAGE_BYTES,
         ws_per_message_deflate=False,  # ciphertext does not get smaller
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_STOP_S,
-        ssl_context_factory=lambda *_: context,
     )
-    address = {"host": host, "port": port, "url": f"wss://{shown}:{port}{PATH}"}
-    _Server(config, address).run(sockets=[sock])

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from server.worker import DRAIN_S, FORM, Task
+from server.worker import DRAIN_S, Task
+from shared.edge import logs
 from shared.errors import EnvironmentFault
 
 METRICS: Final = "metrics"
@@ -55,7 +56,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then let every worker finish what it has at hand."""
-        logging.basicConfig(format=FORM)
+        logs.configure("limits")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told)
         _empty(self._metrics)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from server.accounts.desk import open_desk
 from server.coordinator import load_federation
+from shared.edge import logs
 from shared.errors import ConfideError
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ COLLECT_AFTER: Final = (50_000, 20, 20)
 """Garbage is looked for seldom: hardly anything here is a cycle, and each look costs a request."""
 SWITCH_S: Final = 0.001
 """How long a thread may keep the others, and so the sockets, waiting."""
-FORM: Final = "%(asctime)s %(levelname)s %(message)s"
-"""Of a line of the log."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -103,7 +102,7 @@ def run(task: Task, desk: Desk, listener: socket.socket, *, ended: threading.Eve
     from server.api.problems import Quiet  # noqa: PLC0415 - as uvicorn
     from server.connections import protocol  # noqa: PLC0415 - as uvicorn
 
-    logging.basicConfig(format=FORM)
+    logs.configure("limits")
     config = uvicorn.Config(
         Quiet(create_app(desk)),
         http=protocol(),  # a head that is slow or endless is let go
@@ -141,7 +140,7 @@ def run(task: Task, desk: Desk, listener: socket.socket, *, ended: threading.Eve
 
 def main() -> int:
     """Serve what the first line of standard input says; return the exit status."""
-    logging.basicConfig(format=FORM)
+    logs.configure("limits")
     task = Task.of_line(_line(0))
     ended = threading.Event()
     threading.Thread(target=_until_alone, args=(ended,), daemon=True).start()

@@ -6,8 +6,10 @@ workers each keeps its numbers in files of a common folder, and whichever is ask
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from secrets import token_hex
 from typing import Final
 
 from prometheus_client import (
@@ -18,12 +20,20 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.edge import logs
 
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The library looks at it when it is loaded: who starts workers sets it for them."""
 
+REQUEST_HEADER: Final = "X-Request-Id"
+"""Of every answer: the number under which the log tells of the request. It is drawn here; one that
+somebody sends could be a pseudonym."""
+
+_LOG: Final = logging.getLogger(__name__)
 _BOUNDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -62,7 +72,7 @@ class Metrics:
 
 
 class Measured:
-    """Counts every request to an application.
+    """Counts every request to an application, and tells the log of it.
 
     Parameters
     ----------
@@ -79,17 +89,29 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, number = time.perf_counter(), 500, token_hex(8)
 
         async def told(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_HEADER] = number
             await send(message)
 
-        try:
-            await self._app(scope, receive, told)
-        finally:
-            route = getattr(scope.get("route"), "path", "none")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.note(method, route, status, time.perf_counter() - began)
+        with logs.bound(request=number):
+            try:
+                await self._app(scope, receive, told)
+            finally:
+                route = getattr(scope.get("route"), "path", "none")
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                took = time.perf_counter() - began
+                self._metrics.note(method, route, status, took)
+                if _LOG.isEnabledFor(logging.INFO):
+                    logs.step(
+                        _LOG,
+                        "a request was answered",
+                        seconds=took,
+                        method=method,
+                        route=route,
+                        status=status,
+                    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import ssl
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ CLIENT_APP = "flwr.supernode.runtime.run_clientapp"
 GRID = "flwr.superlink.grid.http_grid"
 CONTROL = "flwr.superlink.servicer.control.control_handlers"
 ERRORS = "flwr.supercore.error"
+FLEET = "flwr.supernode.fleet_http_connection"
 
 POLL_S = 0.2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.5
@@ -55,8 +57,17 @@ def _is_ours(content: bytes, *, simulation: bool = False) -> bool:
     return hashlib.sha256(content).hexdigest() == digest(simulation=simulation)
 
 
-def prepare_node() -> None:
-    """Make a node take no bundle but confide's, and ask for work every 0.2 s instead of 3 s."""
+def prepare_node(context: ssl.SSLContext | None = None) -> None:
+    """Make a node take no bundle but confide's, and ask for work every 0.2 s instead of 3 s.
+
+    Parameters
+    ----------
+    context : ssl.SSLContext, optional
+        With which it dials: it shows the party's certificate to whoever asks for one, as the gate
+        before a SuperLink does. Flower's node has none to show.
+    """
+    if context is not None:
+        _show_certificate(context)
     app = _replaceable(CLIENT_APP, "pull_and_inflate_object_from_tree")
     node = _replaceable(NODE, "time", "pull_objects", "get_fused_config_from_fab")
     read = node.get_fused_config_from_fab
@@ -70,6 +81,25 @@ def prepare_node() -> None:
     node.time = _Clock()
     _hurry(app, "pull_and_inflate_object_from_tree")
     _hurry(node, "pull_objects")
+
+
+def _show_certificate(context: ssl.SSLContext) -> None:
+    fleet = _replaceable(FLEET, "FleetHttpClient")
+    theirs: Any = fleet.FleetHttpClient
+
+    class Shown(theirs):  # type: ignore[misc]
+        """Flower's client of a SuperLink, with a certificate of its own."""
+
+        @classmethod
+        def from_server_address(
+            cls, server_address: str, insecure: bool, root_certificates: Any, **options: Any
+        ) -> Any:
+            if insecure:
+                return theirs.from_server_address(server_address, insecure, None, **options)
+            del root_certificates  # the context knows the authority
+            return cls(f"https://{server_address}", verify=context, **options)
+
+    fleet.FleetHttpClient = Shown
 
 
 def prepare_coordinator(*, simulation: bool = False) -> None:

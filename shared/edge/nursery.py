@@ -65,6 +65,7 @@ def run(
     *,
     vital: Iterable[str] = (),
     hold: bool = False,
+    ready: Command | None = None,
 ) -> NoReturn:
     """Run one of Flower's commands, and those that it starts from a warm process; never returns.
 
@@ -81,6 +82,8 @@ def run(
         and whoever watches it knows.
     hold : bool
         Wait, with everything imported, for a line on standard input before the command begins.
+    ready : callable, optional
+        Called before the command begins, once the nursery is there: it may start threads.
     """
     main = load(command)
     commands = {name: load(name) for name in helpers}
@@ -91,6 +94,8 @@ def run(
     _raise_nursery(commands, frozenset(vital))
     if hold and not sys.stdin.readline():
         sys.exit(0)  # whoever started this is gone
+    if ready is not None:
+        ready()
     sys.argv[0] = command
     main()
     sys.exit(0)

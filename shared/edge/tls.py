@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from shared.edge.files import refuse_open
 from shared.errors import EnvironmentFault, Refused
 
+REVOKED = "ca.crl"
+"""The authority's list of revoked certificates: beside its certificate, where there is one."""
+
 
 def read_certificate(path: Path) -> x509.Certificate:
     """Read a certificate.
@@ -59,7 +62,8 @@ def tls_context(
         If a file cannot be read.
     Refused
         If the key can be read by others, the CA is not the pinned one, the files do not belong
-        together, or the certificate has expired: the other side would refuse it with less to say.
+        together, or the certificate has expired: the other side would refuse it with less to say;
+        or the list of revoked certificates beside the authority's is none.
     """
     refuse_open(key)
     own, issuer = read_certificate(certificate), read_certificate(authority)
@@ -77,9 +81,24 @@ def tls_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
+    _refuse_revoked(context, authority.with_name(REVOKED))
     try:
         context.load_verify_locations(authority)
         context.load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise Refused(f"{key} is not the key of {certificate}") from error
     return context
+
+
+def _refuse_revoked(context: ssl.SSLContext, listed: Path) -> None:
+    """Let a context refuse what stands on the authority's list, where there is one."""
+    if not listed.exists():
+        return
+    try:
+        context.load_verify_locations(listed)
+    except (ssl.SSLError, OSError) as error:
+        raise Refused(
+            f"{listed} does not hold a list of revoked certificates",
+            hint="fetch it from the coordinator",
+        ) from error
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF

@@ -1,0 +1,1 @@
+"""What `confide doctor` looks at: a function a check; each finding says how to mend it."""

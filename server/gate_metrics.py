@@ -1,0 +1,34 @@
+"""What the gate counts, for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+PREFIX: Final = "confide_gate"
+_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
+
+
+class GateMetrics:
+    """The numbers of one gate."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own: Any = {"registry": self.registry}
+        self.requests = Counter(
+            f"{PREFIX}_requests", "Requests passed on.", ("member", "status"), **own
+        )
+        self.bytes = Counter(f"{PREFIX}_bytes", "Bytes of bodies.", ("member", "direction"), **own)
+        self.refused = Counter(
+            f"{PREFIX}_refused", "Connections and requests turned away.", ("door", "reason"), **own
+        )
+        self.seconds = Histogram(
+            f"{PREFIX}_seconds", "Seconds to the end of an answer.", buckets=_BOUNDS, **own
+        )
+        self.under_way = Gauge(f"{PREFIX}_under_way", "Requests under way.", **own)
+        self.connections = Gauge(f"{PREFIX}_connections", "Connections that are open.", **own)
+
+    def refuse(self, door: str, reason: str) -> None:
+        """Count what was turned away."""
+        self.refused.labels(door, reason).inc()
