@@ -43,9 +43,11 @@ test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
 
 test-all: check test slow  ## Everything: style, types, architecture, fast and slow tests, containers
 
-# Three at a time: they wait for processes, leases and deadlines more than they compute.
+# Three at a time: they wait for processes, leases and deadlines more than they compute. Those with
+# containers share one engine and one build, so one process runs them.
 slow: $(BIN)/.dev  ## The slow tests alone
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "slow or containers"
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "slow and not containers"
+	$(BIN)/python -m pytest -q -rs -m containers
 
 test-containers: $(BIN)/.dev  ## The demo as containers, on a real Docker engine
 	$(BIN)/python -m pytest -q -rs -m containers

@@ -63,11 +63,11 @@ def new_authority(federation: str, now: datetime) -> Issued:
     builder = _builder(subject, subject, key.public_key(), now, until)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
-    return _signed(builder, key, key)
+    return Issued(_signed(builder, key), _private(key))
 
 
 def issue(authority: Issued, name: str, hosts: Iterable[str], now: datetime) -> Issued:
-    """Make a member's certificate.
+    """Make a member's key and certificate.
 
     Parameters
     ----------
@@ -79,13 +79,30 @@ def issue(authority: Issued, name: str, hosts: Iterable[str], now: datetime) -> 
     now : datetime
         In UTC.
     """
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Issued(certify(authority, key.public_key(), name, hosts, now), _private(key))
+
+
+def certify(
+    authority: Issued,
+    public: ec.EllipticCurvePublicKey,
+    name: str,
+    hosts: Iterable[str],
+    now: datetime,
+) -> bytes:
+    """Make a member's certificate for a key that the member keeps; parameters as `issue`.
+
+    Returns
+    -------
+    bytes
+        The certificate, PEM.
+    """
     ca = x509.load_pem_x509_certificate(authority.certificate)
     ca_key = serialization.load_pem_private_key(authority.key, password=None)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
         raise TypeError("the CA's key must be an EC key")
     hosts = tuple(hosts)
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name(name), ca.subject, key.public_key(), now, now + timedelta(_LEAF_DAYS))
+    builder = _builder(_name(name), ca.subject, public, now, now + timedelta(_LEAF_DAYS))
     uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if hosts:
         uses.append(ExtendedKeyUsageOID.SERVER_AUTH)
@@ -97,7 +114,76 @@ def issue(authority: Issued, name: str, hosts: Iterable[str], now: datetime) -> 
     )
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
-    return _signed(builder.add_extension(issuer, critical=False), key, ca_key)
+    return _signed(builder.add_extension(issuer, critical=False), ca_key)
+
+
+def new_key() -> bytes:
+    """Return a fresh private key for TLS, PEM."""
+    return _private(ec.generate_private_key(ec.SECP256R1()))
+
+
+def signing_request(key: bytes, name: str) -> bytes:
+    """Ask for a certificate for a key, without showing it (PKCS #10, RFC 2986).
+
+    Parameters
+    ----------
+    key : bytes
+        Private key, PEM.
+    name : str
+        The member.
+
+    Returns
+    -------
+    bytes
+        PEM. It names the member and no host: who signs says under which names a member serves.
+    """
+    private = _loaded(key)
+    request = x509.CertificateSigningRequestBuilder().subject_name(_name(name))
+    return request.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def requested_key(request: bytes, name: str) -> ec.EllipticCurvePublicKey:
+    """Return the public key of a signing request, once it is certain that the member has the key.
+
+    Raises
+    ------
+    ValueError
+        If it is no signing request, not of this member, not signed with its own key, or of
+        another kind of key than P-256.
+    """
+    csr = x509.load_pem_x509_csr(request)
+    public = csr.public_key()
+    if csr.subject != _name(name):
+        raise ValueError("the signing request is for another name")
+    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
+        raise ValueError("the signing request's key is not on the curve P-256")
+    if not csr.is_signature_valid:
+        raise ValueError("the signing request is not signed with its own key")
+    return public
+
+
+def public_half(key: bytes) -> bytes:
+    """Return the public half of a private key, DER: what a certificate for it holds."""
+    return (
+        _loaded(key)
+        .public_key()
+        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+
+
+def _loaded(key: bytes) -> ec.EllipticCurvePrivateKey:
+    private = serialization.load_pem_private_key(key, password=None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise ValueError("the key is not an EC key")  # noqa: TRY004 - a file's content
+    return private
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def _name(text: str) -> x509.Name:
@@ -144,17 +230,5 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _signed(
-    builder: x509.CertificateBuilder,
-    key: ec.EllipticCurvePrivateKey,
-    signer: ec.EllipticCurvePrivateKey,
-) -> Issued:
-    certificate = builder.sign(signer, hashes.SHA256())
-    return Issued(
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-    )
+def _signed(builder: x509.CertificateBuilder, signer: ec.EllipticCurvePrivateKey) -> bytes:
+    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.certificates import Issued, issue
-from clients.keys import AUTHORITY, HOSTS, Pins, pin
+from clients.keyfiles import AUTHORITY, HOSTS, Pins, pin
 from clients.revocation import revoke as revoke_certificates
 from shared.config import Federation, parse_federation
 from shared.edge.files import read_text, refuse_open, write_atomic

@@ -1,65 +1,31 @@
-"""`confide keys`: who is who and how members meet, made in one go and pinned.
+"""`confide keys`: who is who and how members meet.
 
-Each party gets an Ed25519 identity, a Flower node key and a TLS certificate to dial out with; the
-coordinator an identity and a TLS certificate to serve under; the limit service such a certificate.
-The federation file pins the fingerprints.
+`init` makes everybody's keys in one go, where all are on one machine. Apart, each member makes its
+own: `request` at the member, `sign` at who holds the CA's key, `install` at the member; see
+`clients.key_requests` and `clients.joining`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from os import urandom
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from clients.certificates import Issued, ca_fingerprint, issue, new_authority
+from clients import joining, key_requests
+from clients.keyfiles import make_keys, pin
 from shared.config import Federation, parse_federation
-from shared.edge.files import load_identity, read_text, refuse_open, write_atomic
+from shared.edge.files import load_identity, read_text, write_atomic
 from shared.edge.tls import read_certificate
 from shared.errors import DataError, Refused
-from shared.identity import Identity, node_fingerprint
+from shared.identity import node_fingerprint
 from shared.jobs import COORDINATOR
-
-LIMITS = "limits"
-#: Folder of the CA's key alone: no service that runs needs it, so none is given it.
-AUTHORITY = "ca"
-_HERE = ("localhost", "127.0.0.1", "::1")
-#: Names under which the coordinator with its relay, and the limit service, are reached in compose
-#: or on one machine. But for the machine's own, neither has a name of the other's, nor its place.
-HOSTS: Mapping[str, tuple[str, ...]] = {
-    COORDINATOR: (*_HERE, "coordinator", "superlink", "relay"),
-    LIMITS: (*_HERE, "limits"),
-}
 
 keys = typer.Typer(no_args_is_help=True, help="Keys and certificates of everybody.")
 
 FederationFile = Annotated[Path, typer.Option("--federation", "-f", help="The federation file.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Pins:
-    """What the federation file pins.
-
-    Parameters
-    ----------
-    ca : str
-        SHA-256 of the CA's certificate.
-    identities, nodes : mapping of str to str
-        By member; the coordinator has no node key.
-    """
-
-    ca: str
-    identities: Mapping[str, str]
-    nodes: Mapping[str, str]
 
 
 @keys.command("init")
@@ -81,6 +47,12 @@ def init_keys(
     text = read_text(federation)
     agreed, _ = parse_federation(text, str(federation), os.environ)
     homes = {name: agreed.home(name) for name in (*agreed.parties, COORDINATOR)}
+    apart = [name for name in agreed.holders if _is_apart(federation.parent / homes[name])]
+    if apart:
+        raise Refused(
+            f"{', '.join(apart)}: on machines of their own, with keys of their own",
+            hint="renew theirs by `confide keys request` there and `confide keys sign` here",
+        )
     pins = make_keys(
         federation.parent,
         agreed.name,
@@ -118,137 +90,65 @@ def show_keys(
         raise Refused("; ".join(wrong), hint="`confide keys init` makes and pins what is missing")
 
 
-def make_keys(
-    folder: Path,
-    federation: str,
-    homes: Mapping[str, str],
-    *,
-    hosts: Iterable[str],
-    limits_hosts: Iterable[str] = (),
-    force: bool,
-) -> Pins:
-    """Make the CA, identities, node keys and TLS certificates below a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the federation file.
-    federation : str
-        Its name.
-    homes : mapping of str to str
-        Folder of each party and of the coordinator, relative to `folder`.
-    hosts, limits_hosts : iterable of str
-        Names of the coordinator and of the limit service on top of `HOSTS`.
-    force : bool
-        Replace what is there; otherwise only what is missing is made.
-
-    Returns
-    -------
-    Pins
-
-    Raises
-    ------
-    Refused
-        If a private key that is there can be read by others.
-    EnvironmentFault
-        If a file cannot be written.
-    """
-    now = datetime.now(UTC)
-    kept = folder / AUTHORITY / "ca.key", folder / homes[COORDINATOR] / "ca.crt"
-    authority = _authority(*kept, federation, now, force=force)
-    # The CA's key and certificate belong together: with a new CA every certificate is new.
-    fresh = force or not all((folder / home / "ca.crt").exists() for home in homes.values())
-    further = {COORDINATOR: tuple(hosts), LIMITS: tuple(limits_hosts)}
-    identities, nodes = {}, {}
-    for name, home in {**homes, LIMITS: LIMITS}.items():
-        place = folder / home
-        more = further.get(name, ())
-        if name != LIMITS:
-            identities[name] = _identity(place / "identity.key", name, force=force)
-        if name not in HOSTS:
-            nodes[name] = _node_key(place, force=force)
-        write_atomic(place / "ca.crt", authority.certificate)
-        if fresh or more or not (place / "tls.key").exists():
-            served = (*HOSTS.get(name, ()), *more)
-            _write_pair(place / "tls", issue(authority, name, served, now))
-    return Pins(ca_fingerprint(authority.certificate), identities, nodes)
+@keys.command("request")
+def request_certificate(
+    member: Annotated[str, typer.Argument(help="Your party's name in the federation, or limits.")],
+    home: Annotated[Path | None, typer.Option(help="Your folder.  [default: the name]")] = None,
+    out: Annotated[Path | None, typer.Option(help="File.  [default: NAME.request]")] = None,
+) -> None:
+    """Make your own keys, and a request without a secret, for who holds the CA's key."""
+    raw = key_requests.ask(member, home or Path(member))
+    path = out or Path(f"{member}.request")
+    write_atomic(path, raw)
+    typer.echo(f"{path}: send it to who holds the CA's key, and read out to them by phone")
+    typer.echo(_grouped(key_requests.digest(raw)))
 
 
-def pin(text: str, pins: Pins) -> str:
-    """Return the text of a federation file with these pins; all else stays as it is."""
-    text = _set(text, "", "ca", pins.ca)
-    for name, fingerprint in pins.identities.items():
-        section = name if name == COORDINATOR else f"parties.{name}"
-        text = _set(text, section, "fingerprint", fingerprint)
-    for name, fingerprint in pins.nodes.items():
-        text = _set(text, f"parties.{name}", "node", fingerprint)
-    return text
+@keys.command("sign")
+def sign_request(
+    request: Annotated[Path, typer.Argument(help="A member's request.")],
+    digest: Annotated[
+        str, typer.Option(help="Its digest, or 24 digits or more of it, as the member read it out.")
+    ],
+    federation: FederationFile = Path("federation.toml"),
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name or address under which the limit service is reached."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take new keys of a party that was pinned before.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="File.  [default: NAME.crt]")] = None,
+) -> None:
+    """Certify a member's key, and pin its identity and node in the federation file."""
+    raw = read_text(request).encode()
+    name, answer = joining.sign(
+        federation, raw, digest, str(request), hosts=host or (), replace=replace
+    )
+    path = out or request.with_name(f"{name}.crt")
+    write_atomic(path, answer)
+    typer.echo(f"{path}: send it back to {name}, with {federation} once all are in it")
+    if left := joining.waiting(federation):
+        typer.echo(f"still to come: {', '.join(left)}")
 
 
-def _set(text: str, section: str, key: str, value: str) -> str:
-    """Set one text value of one section; commented out or missing lines come into force."""
-    head, found, rest = ("", True, text) if not section else _split(text, section)
-    if not found:
-        return f"{text.rstrip()}\n\n[{section}]\n{key} = {json.dumps(value)}\n"
-    stop = re.search(r"(?m)^\[", rest)
-    body, tail = (rest[: stop.start()], rest[stop.start() :]) if stop else (rest, "")
-    line = f"{key} = {json.dumps(value)}"
-    body, changed = re.subn(rf"(?m)^(# )?{key} = .*$", line, body, count=1)
-    if not changed:
-        body = f"{body.rstrip()}\n{line}\n\n" if not section else f"{line}\n{body}"
-    return head + body + tail
+@keys.command("install")
+def install_certificate(
+    answer: Annotated[Path, typer.Argument(help="What came back from who holds the CA's key.")],
+    federation: FederationFile = Path("federation.toml"),
+) -> None:
+    """Take in your certificate, once it is by the pinned CA and for your own key."""
+    name = joining.install(federation, read_text(answer).encode(), str(answer))
+    typer.echo(f"{name} can dial out; `confide keys show` prints what the federation file pins")
 
 
-def _split(text: str, section: str) -> tuple[str, bool, str]:
-    match = re.search(rf"(?m)^\[{re.escape(section)}\]\s*\n", text)
-    if match is None:
-        return text, False, ""
-    return text[: match.end()], True, text[match.end() :]
+def _is_apart(home: Path) -> bool:
+    """Return whether a party's public key is here, and its identity is not: `sign` took it in."""
+    return (home / "node.pub").exists() and not (home / "identity.key").exists()
 
 
-def _authority(
-    key: Path, certificate: Path, federation: str, now: datetime, *, force: bool
-) -> Issued:
-    if key.exists() and certificate.exists() and not force:
-        refuse_open(key)
-        return Issued(certificate.read_bytes(), key.read_bytes())
-    made = new_authority(federation, now)
-    write_atomic(key, made.key, mode=0o600)
-    # Without it the members' certificates count as old, and are made anew.
-    certificate.unlink(missing_ok=True)
-    return made
-
-
-def _identity(path: Path, name: str, *, force: bool) -> str:
-    if path.exists() and not force:
-        return load_identity(path, name, None).fingerprint
-    identity = Identity(name, urandom(32))
-    write_atomic(path, identity.secret.hex().encode() + b"\n", mode=0o600)
-    return identity.fingerprint
-
-
-def _node_key(home: Path, *, force: bool) -> str:
-    """Make a key as Flower's SuperNode reads it: EC P-384 in OpenSSH's format."""
-    private, public = home / "node.key", home / "node.pub"
-    if not private.exists() or not public.exists() or force:
-        key = ec.generate_private_key(ec.SECP384R1())
-        secret = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.OpenSSH,
-            serialization.NoEncryption(),
-        )
-        shown = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
-        write_atomic(private, secret, mode=0o600)
-        write_atomic(public, shown + b"\n")
-    refuse_open(private)
-    return node_fingerprint(public.read_bytes())
-
-
-def _write_pair(stem: Path, issued: Issued) -> None:
-    write_atomic(stem.with_suffix(".key"), issued.key, mode=0o600)
-    write_atomic(stem.with_suffix(".crt"), issued.certificate)
+def _grouped(digits: str) -> str:
+    return " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
 
 
 def _described(base: Path, agreed: Federation, name: str) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clients.holdings import load_contract
-from clients.keys import make_keys
-from shared.config import Card, Limits, Member, Neural, PartyFile, Privacy, Protocol, Publishing
+from clients.key_requests import party_file
+from clients.keyfiles import make_keys
+from shared.config import Card, Limits, Member, Neural, Privacy, Protocol, Publishing
 from shared.contract import EVERY
 from shared.edge.files import write_atomic
 from shared.errors import EnvironmentFault, UsageError
@@ -51,6 +51,16 @@ def init(
         list[str] | None,
         typer.Option(help="A further name or address under which the coordinator is reached."),
     ] = None,
+    limits_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name or address under which the limit service is reached."),
+    ] = None,
+    apart: Annotated[
+        bool,
+        typer.Option(
+            "--apart", help="No party's keys: each makes its own, see `confide keys request`."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace it and all keys.")] = False,
 ) -> None:
     """Write a commented federation.toml, and a home with a key for every party."""
@@ -61,9 +71,12 @@ def init(
         builder=builder,
         parties=party or (),
         hosts=host or (),
+        limits_hosts=limits_host or (),
+        apart=apart,
         force=force,
     )
-    typer.echo(f"{path}: check it, then confide train --federation {path}")
+    then = "confide keys sign every party's request" if apart else "confide train"
+    typer.echo(f"{path}: check it, then {then} --federation {path}")
 
 
 def init_federation(
@@ -74,6 +87,8 @@ def init_federation(
     builder: str = "",
     parties: Iterable[str] = (),
     hosts: Iterable[str] = (),
+    limits_hosts: Iterable[str] = (),
+    apart: bool = False,
     force: bool = False,
 ) -> Path:
     """Write `federation.toml`, and a home with fresh keys for every party and the coordinator.
@@ -90,8 +105,11 @@ def init_federation(
         The party that fits; by default the one with the label, or the first bank.
     parties : iterable of str
         The banks, where several parties hold the features that the contract gives to `EVERY`.
-    hosts : iterable of str
-        Further names or addresses of the coordinator.
+    hosts, limits_hosts : iterable of str
+        Further names or addresses of the coordinator, and of the limit service.
+    apart : bool
+        Whether each party makes its own keys, on a machine of its own: then only the CA's, the
+        coordinator's and the limit service's are made, and the file counts once all are pinned.
     force : bool
         Replace what is there. Fresh keys make earlier releases and pins worthless.
 
@@ -120,9 +138,10 @@ def init_federation(
             f"{contract_path}: needs two parties or more, the builder {builder!r} among them",
             hint="" if contract.parties else "name them with --party",
         )
-    homes = {name: name for name in (*everybody, COORDINATOR)}
-    pins = make_keys(folder, name, homes, hosts=hosts, force=True)
-    for party in everybody:
+    here = () if apart else everybody
+    homes = {name: name for name in (*here, COORDINATOR)}
+    pins = make_keys(folder, name, homes, hosts=hosts, limits_hosts=limits_hosts, force=True)
+    for party in here:
         _party_file(folder / party, party)
     write_atomic(folder / "contract.toml", contract_path.read_bytes())
     text = _HEADER.format(
@@ -143,7 +162,7 @@ def init_federation(
     members = {"coordinator": COORDINATOR}
     members |= {f"parties.{party}": party for party in everybody}
     for section, member in members.items():
-        value = Member(pins.identities[member], pins.nodes.get(member, ""), member)
+        value = Member(pins.identities.get(member, ""), pins.nodes.get(member, ""), member)
         text += "\n" + commented(section, value)
     write_atomic(path, text.encode())
     return path
@@ -155,6 +174,4 @@ def _publishing(n_parties: int, n_banks: int) -> Publishing:
 
 
 def _party_file(home: Path, party: str) -> None:
-    own = replace(PartyFile(), train="train.parquet", test="test.parquet")
-    text = f"# {party}: its own settings. Nobody else reads this file.\n\n{commented('', own)}"
-    write_atomic(home / "party.toml", text.encode())
+    write_atomic(home / "party.toml", party_file(party).encode())

@@ -1,13 +1,14 @@
-"""Hold compose.yml against what `confide train --engine flower` starts, and against its promises.
+"""Hold the compose files against what `confide train --engine flower` starts, and their promises.
 
-    python scripts/check_compose.py [compose.yml]
+    python scripts/check_compose.py
 
 The launcher and the compose file start the same SuperLink, relay and nodes. Their commands are
 compared word by word: addresses are those of the containers, everything else must be equal. Then
-the promises: nobody else mounts a party's volume, `setup` alone the one with the CA's key, the
-limit service alone its store's; parties meet the coordinator, the relay and the limit service
-and never each other, only the limit service is published, and no container may do more than it
-must. Prints every finding; exits with 1 if there is one.
+the promises: nobody else mounts a party's volume, `setup` alone the one with the CA's key,
+PostgreSQL alone its data; parties meet the coordinator, the relay and the limit service and never
+each other, only the limit service and Grafana are published, on this machine, and no container may
+do more than it must. deploy/coordinator and deploy/party are the same on machines apart: their
+commands are compared likewise. Prints every finding; exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from clients.keys import AUTHORITY
+from clients.keyfiles import AUTHORITY
 from server.deployment import HOST, RELAY, SUPERLINK, Deployment, Service
 from server.flower_engine import _Plan, _services
 from shared.config import Federation, Member
@@ -29,6 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE = Path("/federation")
 SUPERLINK_PORT, RELAY_PORT, NODE_PORT = 8000, 8001, 9094
 MEETING = {SUPERLINK, RELAY, "limits"}
+PUBLISHED = {"limits", "grafana"}
+USER = "10001:10001"
+WATCHING = "./deploy/observability"
+APART = {"PARTY": "bank", "COORDINATOR": "coordinator.example"}
 NODE = ["python", "-m", "clients.supernode"]
 DATABASE = BASE / "coordinator" / "superlink.db"
 
@@ -36,35 +41,72 @@ Compose = Mapping[str, Any]
 
 
 def findings(compose: Compose, dockerfile: str) -> list[str]:
-    """Return what is wrong, a line each."""
+    """Return what is wrong with the demo's file, a line each."""
     services = compose["services"]
     parties = sorted(name for name, one in services.items() if one.get("entrypoint") == NODE)
     if not parties:
         return ["no service runs clients.supernode"]
-    found = [*_commands(services, parties), *_environment(services, parties, dockerfile)]
-    found += [*_volumes(services, parties), *_networks(compose, parties)]
-    for name, one in services.items():
-        found += [f"{name}: {text}" for text in _hardening(name, one)]
-    return found
-
-
-def launched(parties: list[str]) -> dict[str, Service]:
-    """Return what the launcher would start for these parties, at the containers' places."""
-    members = {name: Member("0" * 64, "0" * 64, name) for name in parties}
-    federation = Federation("demo", parties[0], "contract.toml", Member("1" * 64), members)
-    plan = _Plan(federation, BASE / "federation.toml", "run", BASE / "coordinator", "scorecard")
-    ports = [SUPERLINK_PORT, RELAY_PORT, *[NODE_PORT] * len(parties)]
-    whole = _services(plan, ports, f"wss://{RELAY}:{RELAY_PORT}", DATABASE)
-    return {service.name: service for service in whole}
-
-
-def _commands(services: Compose, parties: list[str]) -> Iterator[str]:
     moved = {
         SUPERLINK: {HOST: "0.0.0.0"},
         RELAY: {HOST: "0.0.0.0"},
         **{name: {f"{HOST}:{SUPERLINK_PORT}": f"{SUPERLINK}:{SUPERLINK_PORT}"} for name in parties},
     }
-    for name, service in launched(parties).items():
+    table = launched(parties, f"wss://{RELAY}:{RELAY_PORT}")
+    found = [*_commands(services, table, moved), *_profiles(services, table)]
+    found += [*_environment(services, table, dockerfile), *_images(services, dockerfile)]
+    found += [*_volumes(services, parties), *_networks(compose, parties)]
+    return found + [f"{name}: {text}" for name, one in services.items() for text in _hardening(one)]
+
+
+def findings_apart(coordinator: Compose, party: Compose, dockerfile: str) -> list[str]:
+    """Return what is wrong with the files for machines apart, a line each."""
+    name, host = APART["PARTY"], APART["COORDINATOR"]
+    table = launched([name], f"wss://{host}:{RELAY_PORT}")
+    moved = {
+        SUPERLINK: {HOST: "0.0.0.0"},
+        RELAY: {HOST: "0.0.0.0"},
+        name: {f"{HOST}:{SUPERLINK_PORT}": f"{host}:{SUPERLINK_PORT}"},
+    }
+    services = {**coordinator["services"], **party["services"]}
+    services[name] = services.pop("node")
+    found = [*_commands(services, table, moved), *_environment(services, table, dockerfile)]
+    found += [f"{name}: {text}" for name, one in services.items() for text in _hardening(one)]
+    published = {SUPERLINK, RELAY, "limits"}
+    return found + [
+        f"{one}: publishes {services[one]['ports']}"
+        for one in services
+        if "ports" in services[one] and one not in published
+    ]
+
+
+def filled(text: str) -> Compose:
+    """Return a file for machines apart with its variables filled in."""
+    known = dict(APART)
+
+    def value(match: re.Match[str]) -> str:
+        return known.get(match[1], match[3] if match[2] == ":-" else "")
+
+    # A default may itself have a variable: inner ones first.
+    while (done := re.sub(r"\$\{(\w+)(?:(:-|:\?)([^${}]*))?\}", value, text)) != text:
+        text = done
+    whole: Compose = yaml.safe_load(text)
+    return whole
+
+
+def launched(parties: list[str], relay: str) -> dict[str, Service]:
+    """Return what the launcher would start for these parties, at the containers' places."""
+    members = {name: Member("0" * 64, "0" * 64, name) for name in parties}
+    federation = Federation("demo", parties[0], "contract.toml", Member("1" * 64), members)
+    plan = _Plan(federation, BASE / "federation.toml", "run", BASE / "coordinator", "scorecard")
+    ports = [SUPERLINK_PORT, RELAY_PORT, *[NODE_PORT] * len(parties)]
+    whole = _services(plan, ports, relay, DATABASE)
+    return {service.name: service for service in whole}
+
+
+def _commands(
+    services: Compose, table: Mapping[str, Service], moved: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    for name, service in table.items():
         # Held back by the launcher until they are registered; here they start after `register`.
         words = [word for word in service.command if word != "--hold"]
         wanted = ["python", *(moved[name].get(word, word) for word in words)]
@@ -75,6 +117,34 @@ def _commands(services: Compose, parties: list[str]) -> Iterator[str]:
         written = [*given["entrypoint"], *_words(given["command"])]
         if sorted(_pairs(written)) != sorted(_pairs(wanted)):
             yield f"{name}: runs {' '.join(written)}; the launcher runs {' '.join(wanted)}"
+
+
+def _profiles(services: Compose, table: Mapping[str, Service]) -> Iterator[str]:
+    for name, one in services.items():
+        profiles = one.get("profiles", [])
+        if name == "setup" and profiles:
+            yield f"{name}: belongs to every profile, so to none"
+        if name != "setup" and not profiles:
+            yield f"{name}: belongs to no profile"
+        if name in table and profiles != ["demo", "federation"]:
+            yield f"{name}: belongs to the profiles demo and federation"
+
+
+def _images(services: Compose, dockerfile: str) -> Iterator[str]:
+    """Every image of ours is a target, built by somebody in each profile that runs it."""
+    targets = set(re.findall(r"(?m)^FROM runtime AS (\w+)$", dockerfile))
+    built: dict[str, set[str]] = {}
+    for one in services.values():
+        if "build" in one:
+            built.setdefault(one["image"], set()).update(one.get("profiles", ["", "demo"]))
+            target = one["build"]["target"]
+            if target not in targets or f"-{target}:" not in one["image"]:
+                yield f"{one['image']}: is not what the target {target} makes"
+    for name, one in services.items():
+        if "pull_policy" in one and one["image"] not in built:
+            yield f"{name}: nobody builds {one['image']}"
+        elif "pull_policy" not in one and not re.match(r"\$\{[A-Z]+_IMAGE:-.+:.+\}$", one["image"]):
+            yield f"{name}: {one['image']} must be a variable that names a version"
 
 
 def _words(command: list[str]) -> list[str]:
@@ -94,12 +164,12 @@ def _pairs(words: list[str]) -> list[tuple[str, ...]]:
     return pairs
 
 
-def _environment(services: Compose, parties: list[str], dockerfile: str) -> Iterator[str]:
+def _environment(services: Compose, table: Mapping[str, Service], dockerfile: str) -> Iterator[str]:
     """Compare what the launcher tells Flower, and numpy, by variables."""
     image = dict(re.findall(r"(?m)^(?:ENV)?\s+([A-Z_]+)=(\S+?)(?: \\)?$", dockerfile))
     here = Path()
     deployment = Deployment("", here, here, {}, print, _guard=None)  # type: ignore[arg-type]
-    for name, service in launched(parties).items():
+    for name, service in table.items():
         told = deployment._variables(service, here)  # noqa: SLF001 - what is checked here
         given = image | services.get(name, {}).get("environment", {})
         for key, value in told.items():
@@ -109,23 +179,33 @@ def _environment(services: Compose, parties: list[str], dockerfile: str) -> Iter
 
 
 def _volumes(services: Compose, parties: list[str]) -> Iterator[str]:
-    private = {*parties, "coordinator", "authority", "limits", "store"}
     allowed = {name: {name, f"{name}-feed", "setup"} for name in parties}
-    allowed |= {"authority": {"setup"}, "limits": {"setup", "limits"}, "store": {"limits"}}
+    allowed |= {"authority": {"setup"}, "limits": {"setup", "limits", "watcher"}}
+    allowed |= {"database": {"setup", "postgres"}, "watching": {"watcher", "prometheus"}}
+    allowed["password"] = {"setup", "postgres", "limits", "watcher"}
     allowed["coordinator"] = {"setup", SUPERLINK, RELAY, "register", "train"}
     for name, one in services.items():
-        for mount in one.get("volumes", []):
-            source, target, *mode = mount.split(":")
-            if source in private and name not in allowed[source]:
+        for source, target, writes in map(_mount, one.get("volumes", [])):
+            if source in allowed and name not in allowed[source]:
                 yield f"{name}: mounts the volume of {source}"
-            if source.startswith(("/", ".")):
+            if source.startswith(("/", ".")) and (source != WATCHING or writes):
                 yield f"{name}: mounts {source} of the host"
-            if target == str(BASE) and name != "setup" and mode != ["ro"]:
+            if target == str(BASE) and name != "setup" and writes:
                 yield f"{name}: may write the agreement"
+            if source == "password" and name != "setup" and writes:
+                yield f"{name}: may write the password"
 
     mounts = services.get("setup", {}).get("volumes", [])
     if f"authority:{BASE / AUTHORITY}" not in mounts:
         yield f"setup: the CA's key needs a volume of its own at {BASE / AUTHORITY}"
+
+
+def _mount(given: str | Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Return what is mounted where, and whether it may be written."""
+    if not isinstance(given, str):
+        return given["source"], given["target"], not given.get("read_only")
+    source, target, *mode = given.split(":")
+    return source, target, mode != ["ro"]
 
 
 def _networks(compose: Compose, parties: list[str]) -> Iterator[str]:
@@ -139,17 +219,22 @@ def _networks(compose: Compose, parties: list[str]) -> Iterator[str]:
             beyond = members[network] - MEETING - {party, f"{party}-feed"}
             if beyond:
                 yield f"{party}: meets {', '.join(sorted(beyond))} on network {network}"
-            if not (networks[network] or {}).get("internal"):
-                yield f"{party}: network {network} leads out"
+    for network, one in networks.items():
+        if not (one or {}).get("internal") and not members[network] <= PUBLISHED:
+            inside = ", ".join(sorted(members[network] - PUBLISHED))
+            yield f"{inside}: network {network} leads out"
+    beyond = members.get("database", set()) - {"postgres", "limits", "watcher"}
+    if beyond:
+        yield f"{', '.join(sorted(beyond))}: meets the database"
     for name, one in services.items():
         if "networks" not in one and one.get("network_mode") != "none":
             yield f"{name}: is on the default network"
         for port in one.get("ports", []):
-            if name != "limits" or not port.startswith("127.0.0.1:"):
+            if name not in PUBLISHED or not port.startswith("127.0.0.1:"):
                 yield f"{name}: publishes {port}"
 
 
-def _hardening(name: str, one: Compose) -> Iterator[str]:
+def _hardening(one: Compose) -> Iterator[str]:
     wanted: dict[str, Any] = {
         "read_only": True,
         "cap_drop": ["ALL"],
@@ -158,26 +243,35 @@ def _hardening(name: str, one: Compose) -> Iterator[str]:
     for key, value in wanted.items():
         if one.get(key) != value:
             yield f"{key} must be {value}"
-    for key in ("privileged", "cap_add", "pid", "ipc", "devices", "user"):
+    for key in ("privileged", "cap_add", "pid", "ipc", "devices"):
         if key in one:
             yield f"{key} must not be there"
-    for key in ("pids_limit", "mem_limit", "tmpfs"):
+    if one.get("user", USER) != USER:
+        yield f"user must be {USER}"
+    for key in ("pids_limit", "mem_limit", "cpus", "ulimits", "tmpfs"):
         if key not in one:
             yield f"{key} is missing"
-    if name in MEETING and "healthcheck" not in one:
+    if one.get("restart") == "unless-stopped" and "healthcheck" not in one:
         yield "healthcheck is missing"
-    if name == "limits" and "/readyz" not in str(one.get("healthcheck")):
+    if "serve" in one.get("command", []) and "/readyz" not in str(one.get("healthcheck")):
         yield "healthcheck must ask /readyz"
+    for key, value in one.get("environment", {}).items():
+        if re.search(r"(?i)password$|secret$|token$", key):
+            yield f"{key} must be in a file"
+        if re.search(r"://[^/@]*:[^/@]*@", str(value)):
+            yield f"{key} holds a password"
 
 
 def main() -> int:
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "compose.yml"
-    compose = yaml.safe_load(path.read_text())
-    found = findings(compose, (ROOT / "Dockerfile").read_text())
-    for text in found:
-        print(f"{path.name}: {text}")
-    if not found:
-        print(f"{path.name}: as the launcher, {len(compose['services'])} services")
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    demo = yaml.safe_load((ROOT / "compose.yml").read_text())
+    apart = [
+        filled((ROOT / "deploy" / name / "compose.yml").read_text())
+        for name in ("coordinator", "party")
+    ]
+    found = [f"compose.yml: {text}" for text in findings(demo, dockerfile)]
+    found += [f"deploy: {text}" for text in findings_apart(*apart, dockerfile)]
+    print(*found, sep="\n") if found else print("as the launcher")
     return 1 if found else 0
 
 

@@ -15,7 +15,7 @@ import traceback
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, version
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import click
 import typer
@@ -23,7 +23,14 @@ import typer
 from server import screen
 from server.commands.common import SCHEMA_VERSION
 from shared.edge import logs
-from shared.errors import ConfideError, ConfigError, DataError, Interrupted, UsageError
+from shared.errors import (
+    ConfideError,
+    ConfigError,
+    DataError,
+    EnvironmentFault,
+    Interrupted,
+    UsageError,
+)
 
 _ENTRIES: Final = "confide.commands"
 _OWN: Final = (
@@ -102,13 +109,36 @@ def command_line(word: str = "", inner: str = "") -> click.Command:
             continue
         if group and name != inner and ((group, inner) in entries or inner in own[group]):
             continue
-        command = entry.load()
+        command = _loaded(entry, wanted=word == (group or name))
+        if command is None:
+            continue
         if isinstance(command, typer.Typer):
             groups[name], own[name] = command, _names(command)
             groups[group].add_typer(command, name=name)
         else:
             groups[group].command(name)(command)
     return typer.main.get_command(app)
+
+
+def _loaded(entry: EntryPoint, *, wanted: bool) -> Any:
+    """Return a command, or none where it needs what this installation, an image, does without.
+
+    Raises
+    ------
+    EnvironmentFault
+        If it was asked for.
+    """
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"server", "clients", "shared", ""}:
+            raise
+        if wanted:
+            raise EnvironmentFault(
+                f"{error.name} is not installed here, which this command needs",
+                hint="the limit service's image has its own commands only",
+            ) from error
+        return None
 
 
 def _names(group: typer.Typer) -> set[str]:
@@ -162,9 +192,8 @@ def main() -> int:
     logs.configure("coordinator")
     if not word and "--version" in sys.argv:
         word = NO_COMMAND
-    command = command_line(word, inner)
     try:
-        result = command.main(standalone_mode=False)
+        result = command_line(word, inner).main(standalone_mode=False)
     except ConfideError as error:
         report_error(error)
         return error.exit_status

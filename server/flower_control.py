@@ -63,7 +63,8 @@ class Control:
     def __init__(self, address: str, ca: Path | None) -> None:
         self._address, self._ca = address, ca
         # The gate before a SuperLink asks for the coordinator's certificate; Flower does not.
-        shown = ca and tls_context(ca.with_name("tls.crt"), ca.with_name("tls.key"), ca, server=False)
+        own = ca and (ca.with_name("tls.crt"), ca.with_name("tls.key"))
+        shown = tls_context(*own, ca, server=False) if own and ca else None
         self._client = ControlHttpClient(
             f"{'https' if ca else 'http'}://{address}",
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],

@@ -191,6 +191,47 @@ def running(home: str | None = None) -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def image_context(folder: Path) -> None:
+    """Lay out what tests/e2e/postgres/Dockerfile builds: this machine's programs and libraries."""
+    own = programs()
+    version = own.parent.name
+    root = folder / "root"
+    there = root / "usr/lib/postgresql" / version
+    bits = shutil.ignore_patterns("bitcode", "llvmjit*", "pgxs", "test")
+    shutil.copytree(own.parent / "lib", there / "lib", ignore=bits)
+    (there / "bin").mkdir()
+    for name in ("postgres", "initdb", "psql", "pg_isready"):
+        shutil.copy2(own / name, there / "bin" / name)
+    share = Path("/usr/share/postgresql") / version
+    shutil.copytree(share, root / share.relative_to("/"), ignore=shutil.ignore_patterns("man"))
+    for zone in ("Etc/UTC", "UTC"):
+        place = root / "usr/share/zoneinfo" / zone
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(Path("/usr/share/zoneinfo") / zone, place)
+    libraries = root / "usr/lib/postgresql-needs"
+    libraries.mkdir()
+    for library in _libraries([*(there / "bin").iterdir(), *(there / "lib").glob("*.so")]):
+        shutil.copy2(library, libraries / library.name)
+    (root / "usr/local/bin").mkdir(parents=True)
+    for name in ("psql", "pg_isready"):  # on the path, as in the official image
+        (root / "usr/local/bin" / name).symlink_to(own / name)
+    source = Path(__file__).parent / "e2e" / "postgres"
+    shutil.copy2(source / "entrypoint.sh", root / "usr/local/bin/postgres-entrypoint")
+    (root / "usr/local/bin/postgres-entrypoint").chmod(0o755)
+    for path in (root / "usr/lib/postgresql").rglob("*"):
+        path.chmod(0o755)
+    shutil.copy2(source / "Dockerfile", folder / "Dockerfile")
+
+
+def _libraries(files: list[Path]) -> set[Path]:
+    """Return the libraries that some programs are linked with, but for the C library's own."""
+    words = ["ldd", *map(str, files)]
+    told = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    found = {Path(line.split("=>")[1].split()[0]) for line in told.splitlines() if "=> /" in line}
+    own = ("libc.so", "libm.so", "ld-linux", "libpthread", "libdl", "librt", "libresolv")
+    return {path for path in found if not path.name.startswith(own)}
+
+
 def _version(folder: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in folder.parent.name.split(".") if part.isdigit())
 

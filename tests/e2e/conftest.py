@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from tests.commands import Running
+from tests.containers import an_engine
 from tests.support import ROOT
 
 #: Seconds; a death is told at once, so nothing here waits that long but on a busy machine.
@@ -77,3 +78,10 @@ def killed(start, tmp_path):
         return running
 
     return run
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """Give the environment in which `docker` works, once for all tests with containers."""
+    with an_engine() as environment:
+        yield environment

@@ -1,21 +1,14 @@
 """The demo as containers on a real engine: `docker compose up`, a verified release, a limit served.
 
-`make test-containers` runs it. $CONFIDE_TEST_ENGINE is `docker` for the engine that already runs,
-or a script that starts a private one: it is called with a new folder and a command, runs the
-command with DOCKER_HOST set and a base image $CONFIDE_TEST_BASE at hand, and takes all down again.
+`make test-containers` runs it; tests/containers.py says which engine.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import ssl
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,146 +16,91 @@ import pytest
 from server.coordinator import load_federation
 from shared.errors import ReleaseRefused
 from shared.release import read_release, verify_release
+from tests.containers import Project, free_port
 from tests.support import ROOT
 
 pytestmark = [pytest.mark.containers, pytest.mark.e2e, pytest.mark.timeout(3000)]
 PARTIES = ("bank", "bureau", "ecommerce", "payments")
-_START_S, _BUILD_S, _UP_S = 300, 1200, 1200
+FEEDS_S = 300
 
 
-@pytest.fixture(scope="module")
-def engine():
-    """Give the environment in which `docker` works, or skip with the reason."""
-    given = os.environ.get("CONFIDE_TEST_ENGINE", "")
-    if not given:
-        pytest.skip("no container engine: set CONFIDE_TEST_ENGINE, or `make test-containers`")
-    if given == "docker":
-        if (
-            shutil.which("docker") is None
-            or subprocess.run(["docker", "info"], check=False, capture_output=True).returncode
-        ):
-            pytest.skip("CONFIDE_TEST_ENGINE=docker, but `docker info` fails")
-        yield dict(os.environ)
-        return
-    script = (ROOT / given).resolve()
-    if not script.is_file():
-        pytest.skip(f"no container engine: CONFIDE_TEST_ENGINE={script} is not there")
-    # Short, since the engine's socket lies in it.
-    work = Path(tempfile.mkdtemp(prefix="engine-"))
-    yield from _private(script, work)
-    shutil.rmtree(work, ignore_errors=True)
+class Demo(Project):
+    """The compose file's project."""
 
+    def __init__(self, environment):
+        name, self.port = f"confide-test-{os.getpid()}", free_port()
+        own = {"CUSTOMERS": "4000", "LIMITS_PORT": str(self.port), "IMAGE": name}
+        super().__init__(environment | own, ROOT, name, "--profile", "demo")
 
-def _private(script, work):
-    """Hold a private engine open while the tests run."""
-    log, told = work / "engine.log", work / "environment.json"
-    dump = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
-    command = f'python3 -c "{dump}" {told}.part && mv {told}.part {told} && cat'
-    with log.open("wb") as out:
-        holder = subprocess.Popen(
-            [script, work / "engine", "sh", "-c", command],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        end = time.monotonic() + _START_S
-        while not told.exists():
-            if holder.poll() is not None or time.monotonic() > end:
-                pytest.skip(f"the container engine does not start: {log.read_text()[-800:]}")
-            time.sleep(0.2)
-        base = os.environ.get("CONFIDE_TEST_BASE", "demo-localbase:py311")
-        # The classic builder: the other one asks a registry for what is here.
-        yield json.loads(told.read_text()) | {"BASE": base, "DOCKER_BUILDKIT": "0"}
-    finally:
-        holder.stdin.close()
-        holder.wait(timeout=_START_S)
-
-
-class Demo:
-    """The compose project of this test."""
-
-    def __init__(self, environment, name, port):
-        self.name, self.port = name, port
-        own = {"CUSTOMERS": "4000", "LIMITS_PORT": str(port), "IMAGE": f"{name}:test"}
-        self.environment = environment | own
-
-    def docker(self, *words, timeout=300, check=True):
-        done = subprocess.run(
-            ["docker", *map(str, words)],
-            check=False,
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done
-
-    def compose(self, *words, **options):
-        return self.docker("compose", "--project-name", self.name, *words, **options)
-
-    def inside(self, service, *words, check=True):
-        return self.compose("exec", "-T", service, *words, check=check)
-
-    def services(self):
-        """Return every service's container, by name."""
-        rows = self.compose("ps", "--all", "--format", "json").stdout.splitlines()
-        return {row["Service"]: row for row in map(json.loads, rows)}
-
-    def feeds_sent(self, limit=300):
+    def feeds_sent(self):
         """Wait for the parties' feeds; they follow the training that `up --wait` waits for."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + FEEDS_S
         while any(self.services()[f"{name}-feed"]["State"] != "exited" for name in PARTIES):
             assert time.monotonic() < end, self.compose("logs", "--no-color", check=False).stdout
             time.sleep(1)
 
-    def left(self):
-        """Return what of the project is still there."""
-        label = f"label=com.docker.compose.project={self.name}"
-        return [
-            line
-            for kind in (("ps", "-a"), ("volume", "ls"), ("network", "ls"))
-            for line in self.docker(*kind, "-q", "--filter", label).stdout.split()
-        ]
+    def stranger(self, target, *words, network="bank"):
+        """Run a container that has no volume, so no key, in a party's network."""
+        where = ("--network", f"{self.name}_{network}", "--read-only", "--tmpfs", "/tmp:exec")
+        image = f"{self.name}-{target}:demo"
+        entry = ("--entrypoint", "python", "-e", "NO_PROXY=*")
+        return self.docker("run", "--rm", *where, *entry, image, *words, check=False)
 
 
 @pytest.fixture(scope="module")
 def demo(engine):
     """Build, start, and wait for the training; at the end everything is taken down."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    demo = Demo(engine, f"confide-test-{os.getpid()}", port)
+    demo = Demo(engine)
     try:
-        demo.compose("build", timeout=_BUILD_S)
-        started = demo.compose("up", "-d", "--no-build", "--wait", timeout=_UP_S, check=False)
-        if started.returncode:
-            logs = demo.compose("logs", "--no-color", "--tail", "40", check=False).stdout
-            pytest.fail(f"docker compose up: {started.stderr[-2000:]}\n{logs[-8000:]}")
+        demo.build()
+        demo.up()
         demo.feeds_sent()
         yield demo
     finally:
-        demo.compose("down", "--volumes", "--timeout", "10", check=False)
-        left = demo.left()
-        demo.docker("image", "rm", "--force", f"{demo.name}:test", check=False)
+        left = demo.down()
+        for target in ("coordinator", "party", "limits"):
+            demo.docker("image", "rm", "--force", f"{demo.name}-{target}:demo", check=False)
     assert left == []
+
+
+@pytest.mark.parametrize("profile", ["demo", "federation", "limits", "observability", "*"])
+def test_the_engines_own_compose_reads_every_profile(engine, profile):
+    project = Project(engine, ROOT, "confide-config", "--profile", profile)
+    services = set(project.compose("config", "--services").stdout.split())
+    assert "setup" in services
+    assert ("bank" in services) == (profile in {"demo", "federation", "*"})
+    assert ("postgres" in services) == (profile in {"demo", "limits", "*"})
+    assert ("prometheus" in services) == (profile in {"observability", "*"})
+
+
+@pytest.mark.parametrize("name", ["coordinator", "party"])
+def test_the_engines_own_compose_reads_the_files_for_machines_apart(engine, name):
+    own = {"PARTY": "bank", "COORDINATOR": "coordinator.example"}
+    project = Project(engine | own, ROOT / "deploy" / name, "confide-config", "--profile", "*")
+    assert project.compose("config", "--quiet").stderr == ""
 
 
 def test_one_shots_end_well_and_services_stay_healthy(demo):
     found = demo.services()
     shots = {"setup", "register", "train", *(f"{name}-feed" for name in PARTIES)}
-    assert set(found) == shots | {"superlink", "relay", "limits", *PARTIES}
+    assert set(found) == shots | {"superlink", "relay", "limits", "postgres", *PARTIES}
     for name, row in found.items():
         if name in shots:
             assert (row["State"], row["ExitCode"]) == ("exited", 0), name
         else:
-            assert row["State"] == "running", name
-    for name in ("superlink", "relay", "limits"):
-        assert found[name]["Health"] == "healthy"
+            assert (row["State"], row["Health"]) == ("running", "healthy"), name
     # The nodes were let in before they started: none was turned away, none started twice.
     assert "[code: 2004]" not in demo.compose("logs", "--no-color", *PARTIES).stdout
+
+
+def test_the_limit_services_image_has_neither_flower_nor_torch(demo):
+    code = (
+        "import importlib.util as u, json; names = ['flwr', 'torch', 'grpc', 'fastapi']; "
+        "print(json.dumps([name for name in names if u.find_spec(name)]))"
+    )
+    assert json.loads(demo.inside("limits", "python", "-c", code).stdout) == ["fastapi"]
+    assert json.loads(demo.inside("bank", "python", "-c", code).stdout)[0] == "flwr"  # the control
+    assert "confide 0" in demo.inside("limits", "confide", "--version").stdout
 
 
 def test_the_release_is_signed_by_every_party_and_a_changed_one_is_refused(demo, tmp_path):
@@ -187,71 +125,95 @@ def test_the_release_is_signed_by_every_party_and_a_changed_one_is_refused(demo,
 @pytest.fixture(scope="module")
 def customers(demo):
     """Give some pseudonyms; only a party can make them."""
-    told = demo.inside(
-        "payments",
-        "confide",
-        "feed",
-        "customers",
-        "--party=payments",
-        "--first=60",
-        "--format=json",
-    )
+    words = ("feed", "customers", "--party=payments", "--first=60", "--format=json")
+    told = demo.inside("payments", "confide", *words)
     return [row["pseudonym"] for row in json.loads(told.stdout)["data"]]
 
 
-def test_a_limit_is_served_through_the_published_port(demo, customers, tmp_path):
+@pytest.fixture
+def client(demo, tmp_path):
+    """Give a client of the published port, which trusts the federation's CA."""
     demo.compose("cp", "limits:/federation/limits/ca.crt", tmp_path / "ca.crt")
     context = ssl.create_default_context(cafile=tmp_path / "ca.crt")
     url = f"https://localhost:{demo.port}"
-    token = demo.inside("limits", "confide", "token", "--role=operator").stdout.strip()
     with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as client:
-        assert client.get("/readyz").json()["status"] == "ready"
-        assert client.get(f"/v1/customers/{customers[0]}/limit").status_code == 401
-        client.headers["Authorization"] = f"Bearer {token}"
-        answers = [client.get(f"/v1/customers/{name}/limit") for name in customers]
-        whole = [
-            answer.json()
-            for answer in answers
-            if answer.is_success and not answer.json()["score"]["missing"]
-        ]
-        assert whole, [answer.text for answer in answers[:3]]
-        for limit in whole:
-            assert {row["party"] for row in limit["score"]["holders"]} == set(PARTIES)
-            assert limit["binding"]
-        assert client.get(f"/v1/customers/{'0' * 64}/limit").status_code == 404
+        yield client
+
+
+def token(demo, *words):
+    return demo.inside("limits", "confide", "token", *words).stdout.strip()
+
+
+def test_a_limit_is_served_through_the_published_port(demo, customers, client):
+    assert client.get("/readyz").json()["status"] == "ready"
+    assert client.get(f"/v1/customers/{customers[0]}/limit").status_code == 401
+    client.headers["Authorization"] = f"Bearer {token(demo, '--role=operator')}"
+    answers = [client.get(f"/v1/customers/{name}/limit") for name in customers]
+    whole = [
+        answer.json()
+        for answer in answers
+        if answer.is_success and not answer.json()["score"]["missing"]
+    ]
+    assert whole, [answer.text for answer in answers[:3]]
+    for limit in whole:
+        assert {row["party"] for row in limit["score"]["holders"]} == set(PARTIES)
+        assert limit["binding"]
+    assert client.get(f"/v1/customers/{'0' * 64}/limit").status_code == 404
     # The control: its certificate is the federation's own, which nobody else trusts.
-    with pytest.raises(httpx.ConnectError), httpx.Client(base_url=url, trust_env=False) as client:
-        client.get("/healthz")
+    with (
+        pytest.raises(httpx.ConnectError),
+        httpx.Client(base_url=client.base_url, trust_env=False) as other,
+    ):
+        other.get("/healthz")
 
 
-def test_a_line_outlives_a_restart_of_the_limit_service(demo, customers, tmp_path):
-    demo.compose("cp", "limits:/federation/limits/ca.crt", tmp_path / "ca.crt")
-    context = ssl.create_default_context(cafile=tmp_path / "ca.crt")
-    url = f"https://localhost:{demo.port}"
+def lines_in(demo):
+    words = ("psql", "--username=confide", "--tuples-only", "--no-align", "-c")
+    return int(demo.inside("postgres", *words, "SELECT count(*) FROM lines").stdout)
+
+
+def test_a_line_is_in_postgresql_and_outlives_a_restart_of_both(demo, customers, client):
     asked = {"purpose": "credit_line", "holders": list(PARTIES), "categories": ["repayment"]}
-    with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as client:
-        for number, name in enumerate(customers):
-            words = ("token", "--role=customer", f"--subject={name}")
-            token = demo.inside("limits", "confide", *words).stdout.strip()
-            client.headers["Authorization"] = f"Bearer {token}"
-            client.headers["Idempotency-Key"] = f"c{number}"
-            consents = f"/v1/customers/{name}/consents"
-            assert client.post(consents, json=asked).status_code == 201
-            client.headers["Idempotency-Key"] = f"l{number}"
-            body = {"customer_id": name, "product": "revolving_consumer"}
-            opened = client.post("/v1/lines", json=body).json()
-            if opened["line_id"]:
-                break
-        path = f"/v1/lines/{opened['line_id']}"
-        before = client.get(path).json()
-        demo.compose("restart", "--timeout", "10", "limits")
-        demo.compose("up", "-d", "--no-build", "--no-recreate", "--wait", "limits")
-        assert client.get(path).json() == before
-    # The store has a volume of its own: none of it lies with the keys.
-    assert "limits.db" in demo.inside("limits", "ls", "/federation/store").stdout
-    assert "limits.db" not in demo.inside("limits", "ls", "/federation/limits").stdout
+    before = lines_in(demo)
+    for number, name in enumerate(customers):
+        mine = token(demo, "--role=customer", f"--subject={name}")
+        client.headers["Authorization"] = f"Bearer {mine}"
+        client.headers["Idempotency-Key"] = f"c{number}"
+        assert client.post(f"/v1/customers/{name}/consents", json=asked).status_code == 201
+        client.headers["Idempotency-Key"] = f"l{number}"
+        body = {"customer_id": name, "product": "revolving_consumer"}
+        opened = client.post("/v1/lines", json=body).json()
+        if opened["line_id"]:
+            break
+    path = f"/v1/lines/{opened['line_id']}"
+    shown = client.get(path).json()
+    assert lines_in(demo) == before + 1
+    demo.compose("restart", "--timeout", "10", "postgres", "limits")
+    demo.up("postgres", "limits")
+    assert client.get(path).json() == shown
     told = demo.inside("limits", "confide", "store", "check", "--format=json").stdout
     assert json.loads(told)["status"] == "ok"
+
+
+def test_the_databases_password_is_in_a_file_for_its_two_ends_alone(demo):
+    stat = ("stat", "-c", "%a %u", "/federation/password/pgpass")
+    code = "import os; s = os.stat('/federation/password/pgpass'); print(oct(s.st_mode), s.st_uid)"
+    assert demo.inside("limits", "python", "-c", code).stdout.split() == ["0o100600", "10001"]
+    secret = demo.inside("limits", "cat", "/federation/password/password").stdout.strip()
+    assert len(secret) == 64
+    for name in ("limits", "postgres"):
+        assert secret not in demo.docker("inspect", demo.services()[name]["ID"]).stdout
+    assert demo.inside("bank", *stat, check=False).returncode != 0
+    # Asked for over the network, and not to be had without.
+    code = (
+        "import psycopg, sys\n"
+        "try: psycopg.connect('postgresql://confide@postgres/confide' + sys.argv[1])\n"
+        "except psycopg.OperationalError as error: print(error)\n"
+    )
+    without = demo.inside("limits", "python", "-c", code, "").stdout
+    assert "password" in without
+    given = "?passfile=/federation/password/pgpass"
+    assert demo.inside("limits", "python", "-c", code, given).stdout == ""
 
 
 def reaches(demo, service, host, port):
@@ -262,14 +224,124 @@ def reaches(demo, service, host, port):
 def test_a_party_meets_the_coordinator_the_relay_and_the_limit_service_and_nobody_else(demo):
     for host, port in (("superlink", 8000), ("relay", 8001), ("limits", 8443)):
         assert reaches(demo, "bank", host, port), host
-    # A node listens on its own loopback alone, so names are what is looked at.
-    found = [
-        demo.inside("bank", "getent", "hosts", name, check=False).returncode
-        for name in ("relay", "bureau", "train", "example.org")
-    ]
-    assert found[0] == 0
-    assert 0 not in found[1:]
+    names = ["relay", "bureau", "train", "postgres", "example.org"]
+    # At once: the engine takes its time over each name that it does not know.
+    code = (
+        "import socket, sys; from concurrent.futures import ThreadPoolExecutor\n"
+        "def knows(name):\n"
+        "    try: return bool(socket.getaddrinfo(name, None))\n"
+        "    except OSError: return False\n"
+        "print(*ThreadPoolExecutor().map(knows, sys.argv[1:]))\n"
+    )
+    told = demo.inside("bank", "python", "-c", code, *names).stdout.split()
+    assert told == ["True", "False", "False", "False", "False"]
     assert not reaches(demo, "bank", "1.1.1.1", 443)
+
+
+def address(demo, service, network):
+    told = json.loads(demo.docker("inspect", demo.services()[service]["ID"]).stdout)
+    return told[0]["NetworkSettings"]["Networks"][f"{demo.name}_{network}"]["IPAddress"]
+
+
+def test_a_party_does_not_reach_another_by_its_address(demo):
+    """A node listens on its own loopback alone, so a listener is put beside it."""
+    there = address(demo, "bureau", "bureau")
+    serve = ("python", "-m", "http.server", "8099", "--directory", "/tmp")
+    demo.compose("exec", "-d", "bureau", *serve)
+    end = time.monotonic() + 30
+    while not reaches(demo, "bureau", there, 8099):  # the control: it does listen
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    assert reaches(demo, "relay", there, 8099)  # and who shares its network reaches it
+    for party in ("bank", "ecommerce", "payments"):
+        assert not reaches(demo, party, there, 8099), party
+    assert not reaches(demo, "bank", address(demo, "postgres", "database"), 5432)
+
+
+SHAKE = """
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+if len(sys.argv) > 3:
+    context.load_cert_chain(sys.argv[3] + ".crt", sys.argv[3] + ".key")
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as plain:
+    print("connected")
+    with context.wrap_socket(plain) as secure:
+        secure.sendall(b"GET /health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+        print(secure.recv(64).split(b"\\r\\n")[0].decode())
+"""
+
+
+def ready(refused):
+    """Return whether a stranger came as far as the TLS handshake: it was refused, not lost."""
+    return "connected" in refused.stdout
+
+
+def test_the_relay_refuses_a_container_without_a_certificate(demo):
+    own = ("python", "-c", SHAKE, "relay", "8001", "/federation/bank/tls")
+    assert "200" in demo.inside("bank", *own).stdout  # the control
+    refused = demo.stranger("party", "-c", SHAKE, "relay", "8001")
+    # The connection ends without a word: uvicorn sends no alert (docs/decisions/0011-relay.md).
+    assert "HTTP" not in refused.stdout
+    assert ready(refused)
+    foreign = (
+        "from clients.certificates import *; from datetime import UTC, datetime as d; "
+        "made = issue(new_authority('demo', d.now(UTC)), 'bank', (), d.now(UTC)); "
+        "open('/tmp/tls.crt', 'wb').write(made.certificate); "
+        "open('/tmp/tls.key', 'wb').write(made.key)"
+    )
+    shake = SHAKE.replace("sys.argv[3]", "'/tmp/tls'").replace("len(sys.argv) > 3", "True")
+    refused = demo.stranger("party", "-c", f"{foreign}\n{shake}", "relay", "8001")
+    assert "HTTP" not in refused.stdout
+    assert ready(refused)
+
+
+def test_the_superlink_refuses_a_container_without_its_key(demo, tmp_path):
+    demo.compose("cp", "limits:/federation/limits/ca.crt", tmp_path / "ca.crt")
+    trusted = (
+        "import runpy, sys; open('/tmp/ca.crt', 'w').write(sys.argv.pop()); "
+        "sys.argv[0] = 'node'; runpy.run_module('clients.supernode', run_name='__main__')"
+    )
+    node = ("--superlink=superlink:8000", "--host=127.0.0.1", "--port=9094")
+    ca = ("--root-certificates=/tmp/ca.crt", (tmp_path / "ca.crt").read_text())
+    keyless = demo.stranger("party", "-c", trusted, *node, *ca)
+    assert keyless.returncode != 0
+    assert "[code: 2001]" in keyless.stdout + keyless.stderr
+    made = (
+        "from pathlib import Path; from clients.keyfiles import own_node_key; "
+        "own_node_key(Path('/tmp'), force=False); "
+    )
+    key = "--auth-supernode-private-key=/tmp/node.key"
+    unknown = demo.stranger("party", "-c", made + trusted, *node, key, *ca)
+    assert unknown.returncode != 0
+    assert "[code: 2004]" in unknown.stdout + unknown.stderr
+
+
+FEED = """
+import http.client, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+calls = [("PUT", "/v1/feeds/bank"), ("GET", "/v1/lines/x"), ("GET", "/metrics")]
+for method, path in calls:
+    body = b"x" * 100 if method == "PUT" else None
+    server = http.client.HTTPSConnection("limits", 8443, context=context, timeout=20)
+    server.request(method, path, body, {"Content-Type": "application/octet-stream"})
+    print(server.getresponse().status)
+"""
+
+
+def test_the_limit_service_refuses_a_container_without_a_key_or_a_token(demo):
+    """Customers' apps have no certificate: a feed counts by its signature, all else by a token."""
+    told = demo.stranger("party", "-c", FEED)
+    assert told.returncode == 0, told.stderr
+    feed, line, metrics = map(int, told.stdout.split())
+    assert (line, metrics) == (401, 401)
+    assert 400 <= feed < 500
+    # And a container that lacks the CA's certificate does not take the service for what it says.
+    plain = "import urllib.request; urllib.request.urlopen('https://limits:8443/healthz')"
+    refused = demo.stranger("party", "-c", plain)
+    assert refused.returncode != 0
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.stderr
 
 
 def test_a_party_has_its_own_keys_and_tables_and_of_the_others_only_public_keys(demo):
@@ -277,7 +349,8 @@ def test_a_party_has_its_own_keys_and_tables_and_of_the_others_only_public_keys(
     assert {"node.key", "identity.key", "train.parquet"} <= set(own)
     for other in ("bureau", "ecommerce", "payments"):
         assert demo.inside("bank", "ls", f"/federation/{other}").stdout.split() == ["node.pub"]
-    assert demo.inside("bank", "ls", "-A", "/federation/coordinator").stdout == ""
+    for other in ("coordinator", "password", "database"):
+        assert demo.inside("bank", "ls", "-A", f"/federation/{other}").stdout == ""
     assert demo.inside("bank", "id", "-u").stdout.strip() == "10001"
     for place in ("/opt/confide/here", "/federation/federation.toml"):
         assert demo.inside("bank", "touch", place, check=False).returncode != 0

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from clients.certificates import issue, new_authority
-from clients.keys import make_keys
+from clients.keyfiles import make_keys
 from shared.edge.files import load_identity
 from shared.edge.tls import tls_context
 from shared.edge.websocket import RelayWire

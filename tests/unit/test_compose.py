@@ -35,7 +35,11 @@ def test_the_compose_file_is_in_order(compose):
         ("bank", "environment", {}, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"),
         ("bank", "volumes", ["bureau:/federation/bureau"], "mounts the volume of bureau"),
         ("limits", "volumes", ["coordinator:/c"], "mounts the volume of coordinator"),
-        ("bank", "volumes", ["store:/s"], "mounts the volume of store"),
+        ("limits", "volumes", ["database:/d"], "mounts the volume of database"),
+        ("bank", "volumes", ["password:/p:ro"], "mounts the volume of password"),
+        ("postgres", "volumes", ["password:/p"], "may write the password"),
+        ("grafana", "volumes", ["./deploy/observability:/o"], "of the host"),
+        ("train", "volumes", ["watching:/w"], "mounts the volume of watching"),
         ("bank-feed", "volumes", ["limits:/l"], "mounts the volume of limits"),
         ("limits", "healthcheck", {"test": ["CMD", "true"]}, "must ask /readyz"),
         ("superlink", "volumes", ["authority:/ca"], "mounts the volume of authority"),
@@ -47,6 +51,20 @@ def test_the_compose_file_is_in_order(compose):
         ("train", "networks", None, "default network"),
         ("relay", "ports", ["8001:8001"], "publishes"),
         ("limits", "ports", ["8443:8443"], "publishes"),
+        ("postgres", "ports", ["127.0.0.1:5432:5432"], "publishes"),
+        ("postgres", "networks", ["database", "public"], "leads out"),
+        ("relay", "networks", ["database"], "meets the database"),
+        ("bank", "profiles", ["demo"], "demo and federation"),
+        ("limits", "profiles", [], "no profile"),
+        ("setup", "profiles", ["demo"], "every profile"),
+        ("payments", "image", "other:1", "nobody builds"),
+        ("postgres", "image", "postgres", "names a version"),
+        ("postgres", "user", "0:0", "user must be"),
+        ("postgres", "cpus", None, "cpus is missing"),
+        ("postgres", "healthcheck", None, "healthcheck is missing"),
+        ("payments", "healthcheck", None, "healthcheck is missing"),
+        ("postgres", "environment", {"POSTGRES_PASSWORD": "x"}, "must be in a file"),
+        ("limits", "environment", {"CONFIDE_STORE_URL": "postgresql://a:b@c/d"}, "a password"),
         ("bank", "read_only", False, "read_only"),
         ("train", "cap_drop", [], "cap_drop"),
         ("bank", "cap_add", ["NET_ADMIN"], "cap_add"),
@@ -60,7 +78,8 @@ def test_what_is_changed_is_named(compose, service, key, value, said):
     broken["services"][service][key] = value
     if value is None:
         del broken["services"][service][key]
-    found = [text for text in findings(broken) if service in text]
+    image = compose["services"][service]["image"]
+    found = [text for text in findings(broken) if service in text or image in text]
     assert any(said in text for text in found), findings(broken)
 
 
@@ -74,10 +93,10 @@ def test_the_cas_key_lies_where_setup_alone_mounts(compose, tmp_path):
     (key,) = made.rglob("ca.key")
     place = str(check.BASE / key.parent.relative_to(made))
     mounted = {
-        volume.split(":")[0]
+        source
         for one in compose["services"].values()
-        for volume in one.get("volumes", [])
-        if volume.split(":")[1] == place
+        for source, target, _ in map(check._mount, one.get("volumes", []))
+        if target == place
     }
     assert mounted == {"authority"}
     compose["services"]["setup"]["volumes"].remove("authority:/federation/ca")
@@ -87,3 +106,50 @@ def test_the_cas_key_lies_where_setup_alone_mounts(compose, tmp_path):
 def test_a_variable_that_the_image_drops_is_named(compose):
     text = (ROOT / "Dockerfile").read_text().replace("FLWR_TELEMETRY_ENABLED=0", "OTHER=0")
     assert any("FLWR_TELEMETRY_ENABLED" in found for found in findings(compose, text))
+
+
+@pytest.fixture
+def apart():
+    return [
+        check.filled((ROOT / f"deploy/{name}/compose.yml").read_text())
+        for name in ("coordinator", "party")
+    ]
+
+
+def findings_apart(apart):
+    return check.findings_apart(*apart, (ROOT / "Dockerfile").read_text())
+
+
+def test_the_files_for_machines_apart_are_in_order(apart):
+    assert findings_apart(apart) == []
+    assert "wss://coordinator.example:8001" in str(apart[1]["services"]["node"]["command"])
+
+
+@pytest.mark.parametrize(
+    ("file", "service", "key", "value", "said"),
+    [
+        (0, "superlink", "command", ["--host=0.0.0.0"], "the launcher runs"),
+        (0, "relay", "command", ["--host=0.0.0.0"], "the launcher runs"),
+        (1, "node", "command", ["--host=0.0.0.0"], "the launcher runs"),
+        (1, "node", "environment", {}, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"),
+        (1, "node", "ports", ["9094:9094"], "publishes"),
+        (1, "feed", "read_only", False, "read_only"),
+        (0, "postgres", "ports", ["5432:5432"], "publishes"),
+        (0, "limits", "healthcheck", {"test": ["CMD", "true"]}, "must ask /readyz"),
+    ],
+)
+def test_what_is_changed_in_a_file_for_machines_apart_is_named(
+    apart, file, service, key, value, said
+):
+    apart[file]["services"][service][key] = value
+    assert any(said in text for text in findings_apart(apart)), findings_apart(apart)
+
+
+def test_no_service_that_runs_mounts_the_cas_key(apart):
+    for name, one in apart[0]["services"].items():
+        mounts = [mount.split(":") for mount in one.get("volumes", [])]
+        whole = [words for words in mounts if words[1] == "/federation"]
+        if name == "confide":  # the commands that sign are of it
+            assert whole
+        elif whole:
+            assert any(place.startswith("/federation/ca:") for place in one["tmpfs"]), name

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.certificates import ca_fingerprint, issue, new_authority
-from clients.keys import HOSTS, LIMITS, init_keys, show_keys
+from clients.keyfiles import HOSTS, LIMITS
+from clients.keys import init_keys, show_keys
 from shared.config import parse_federation
 from shared.errors import DataError, Refused
 from shared.identity import node_fingerprint
