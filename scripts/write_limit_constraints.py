@@ -25,8 +25,20 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "constraints-limits.txt"
 OWN = ("server", "clients", "shared")
 #: Commands that need Flower: the limit service's image has them, and they do not run there.
-ELSEWHERE = {"train", "neural", "demo", "demo_story", "nodes", "federation", "doctor"}
+ELSEWHERE = {
+    "demo",
+    "demo_story",
+    "doctor",
+    "federation",
+    "model_audit",
+    "neural",
+    "nodes",
+    "simulation",
+    "train",
+}
 STARTS = ("server.cli", "server.worker", "server.supervisor")
+#: Imported inside a function that the limit service never calls: it adds no noise.
+UNUSED = {"dp_accounting"}
 #: Loaded by name or by others: time zones, the database's driver, and what makes uvicorn faster.
 BY_NAME = ("tzdata", "psycopg[binary]", "httptools", "uvloop")
 HEADER = """\
@@ -46,7 +58,8 @@ def imported() -> set[str]:
     """Return the packages that the limit service imports, as they are spelt in an import."""
     graph = grimp.build_graph(*OWN, include_external_packages=True, cache_dir=None)
     reached = {name for start in starts() for name in graph.find_upstream_modules(start)}
-    return {name for name in reached if name.partition(".")[0] not in {*OWN, *_standard()}}
+    apart = {*OWN, *UNUSED, *_standard()}
+    return {name for name in reached if name.partition(".")[0] not in apart}
 
 
 def distributions(modules: Iterable[str]) -> set[str]:
