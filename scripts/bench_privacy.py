@@ -37,10 +37,11 @@ from shared.neural.layout import Layout
 from shared.neural.net import build
 from shared.neural.train import default_prob
 from shared.privacy.accounting import UNIT, Mechanism, epsilon, multiplier_for, split_in_two
+from shared.privacy.clip import Clip
 from shared.privacy.moments import Table as Release
 from shared.privacy.noise import SharedNoise, honest_majority
 from shared.privacy.plans import coarse_tallies, plan_noisy
-from shared.privacy.sgd import Clip, dp_update
+from shared.privacy.sgd import dp_update
 from shared.privacy.terms import BINS_SHARE, MOST_BINS, shared_noise
 from shared.privacy.tidy import tidy
 from shared.scorecard.bins import Axis, Floors

@@ -113,7 +113,7 @@ class Means:
             agreed = average.mean_job(
                 run.name, phase, run.parties, COORDINATOR, model=model, length=length
             )
-            return _open(channel, agreed, self._keeper(phase))
+            return _open(channel, agreed, self.keeper(phase))
 
         return self.play(kind, phase, job, part, weights=weights)
 
@@ -192,7 +192,8 @@ class Means:
         self._coordinator.tell("done", name=phase, seconds=seconds, replies=replies)
         return opened[0], replies
 
-    def _keeper(self, phase: str) -> Callable[[Evidence, str], None] | None:
+    def keeper(self, phase: str) -> Callable[[Evidence, str], None] | None:
+        """Return what keeps the commitments of a phase's sum; None without a folder."""
         if self.folder is None:
             return None
         return audits.keeper(self.folder, self.run.contract_digest, phase)

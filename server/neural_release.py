@@ -7,7 +7,7 @@ why: the parties have the model all the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from shared.errors import BadPeer
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
 from shared.protocols.sum import sum_coordinator
+from shared.protocols.sum_commit import Evidence
 from shared.sealed import SealedChannel
 from shared.shape import Shape
 
@@ -67,7 +68,7 @@ def release_network(
         run,
         average.RELEASE_PHASE,
         means.messages("query.neural_release", job, None),
-        lambda channel: _add(channel, run, digest, width),
+        lambda channel: _add(channel, run, digest, width, means.keeper(average.MEAN_PHASE)),
     )
     seconds = max(reply["seconds"] for reply in replies.values())
     coordinator.tell("done", name=average.RELEASE_PHASE, seconds=seconds, replies=replies)
@@ -83,7 +84,13 @@ def _unfit(run: Run, best_round: int) -> str:
     return ""
 
 
-def _add(channel: SealedChannel, run: Run, digest: str, width: int) -> None:
+def _add(
+    channel: SealedChannel,
+    run: Run,
+    digest: str,
+    width: int,
+    keep: Callable[[Evidence, str], None] | None,
+) -> None:
     """Open the mean input and tell it; add counts for the builder."""
     builder = run.federation.builder
     plan = _read_plan(channel.receive(builder, "release/plan"), builder)
@@ -92,7 +99,7 @@ def _add(channel: SealedChannel, run: Run, digest: str, width: int) -> None:
     job = average.mean_job(
         run.name, average.MEAN_PHASE, run.parties, COORDINATOR, model=digest, length=width
     )
-    total = sum_coordinator(channel, job)
+    total = sum_coordinator(channel, job, keep=keep)
     assert total is not None  # the coordinator is the opener
     mean, customers = average.mean_of(total)
     channel.send_all(run.parties, "release/mean", pack_array(np.append(mean, float(customers))))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from shared.config import Neural
+from shared.privacy.clip import UNITS, Clip
 from shared.privacy.noise import SharedNoise, honest_majority
 from tests.attacks import inversion, victims
 
@@ -120,7 +121,7 @@ def test_a_crafted_unit_reads_one_customer_out_of_the_sum_and_nothing_but_noise_
 def test_noise_at_epsilon_1_hides_the_customer_of_a_crafted_unit(people, trapped):
     pytest.importorskip("dp_accounting", reason="pip install 'confide[privacy]'")
     from shared.neural.net import build  # noqa: PLC0415 - an extra
-    from shared.privacy.sgd import UNITS, Clip, clipped_sum  # noqa: PLC0415
+    from shared.privacy.sgd import clipped_sum  # noqa: PLC0415
 
     everybody, member = people
     layout, weights, _, present = trapped

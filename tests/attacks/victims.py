@@ -21,6 +21,7 @@ from shared.neural import average
 from shared.neural.inputs import Encoding, own_counts
 from shared.neural.layout import Layout
 from shared.privacy.accounting import Mechanism, multiplier_for
+from shared.privacy.clip import UNITS, Clip
 from shared.privacy.noise import SharedNoise, honest_majority
 from tests.support import data_path
 
@@ -157,8 +158,6 @@ class Noisy:
     @property
     def noise(self):
         """What each bank adds to its sum of gradients, or None."""
-        from shared.privacy.sgd import UNITS  # noqa: PLC0415 - an extra
-
         if math.isinf(self.epsilon):
             return None
         multiplier = _multiplier(self.epsilon, self.delta, self.rate, self.steps)
@@ -183,7 +182,7 @@ def noisy(people, member, *, how, seed):
     tell from the sum of theirs (`shared.privacy.noise`) and takes a hundredth of the time.
     """
     from shared.neural.net import build  # noqa: PLC0415 - an extra
-    from shared.privacy.sgd import Clip, dp_update  # noqa: PLC0415
+    from shared.privacy.sgd import dp_update  # noqa: PLC0415
 
     layout, clip, noise = people.layout(how.hidden), Clip(how.clip), how.noise
     weights, speed = layout.initial(1), np.zeros(layout.size)

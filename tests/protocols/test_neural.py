@@ -159,6 +159,7 @@ def test_every_opening_is_a_line_in_every_banks_ledger(trained):
 
 
 @needs_torch
+@pytest.mark.slow
 def test_the_same_data_and_seed_give_the_same_model_and_another_seed_another(trained, tmp_path):
     path, outcome, _, _ = trained
     again, _ = train(path, "again")

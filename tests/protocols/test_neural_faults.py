@@ -49,7 +49,14 @@ def test_a_bank_that_dies_while_the_model_is_evaluated_leaves_the_model_to_the_o
     assert no_update_in_two_cohorts(path) == 4 * (1 + 2) + 3 * (2 + 2 + 1)
 
 
-@pytest.mark.parametrize("kind", ["train.neural", "evaluate.neural_check", "evaluate.neural"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "train.neural",
+        pytest.param("evaluate.neural_check", marks=pytest.mark.slow),
+        pytest.param("evaluate.neural", marks=pytest.mark.slow),
+    ],
+)
 def test_a_builder_that_dies_ends_the_run_by_name_and_it_goes_on_to_the_same_model(
     tmp_path, undisturbed, kind
 ):

@@ -204,7 +204,9 @@ def test_a_party_that_hands_in_more_than_it_may_ends_the_round(tmp_path, monkeyp
         train(build(tmp_path, customers=600, rounds=1))
 
 
-@pytest.mark.parametrize("kind", ["query.neural_edges", "train.neural"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("query.neural_edges", marks=pytest.mark.slow), "train.neural"]
+)
 def test_survivors_go_on_without_a_bank_that_dies_before_anybody_reveals(tmp_path, kind):
     path = build(tmp_path, banks=FOUR, customers=1600, min_parties=3)
     outcome, _ = train(path, dies=lambda party, what: (party, what) == ("south", kind))
@@ -219,6 +221,7 @@ def in_all(path):
     return sum(len(learning(Party.load(path, bank))[0]) for bank in FOUR)
 
 
+@pytest.mark.slow
 def test_without_leave_to_go_on_a_lost_bank_ends_the_run_until_it_is_back(tmp_path):
     path = build(tmp_path, banks=FOUR, customers=1600)
     gone = [True]

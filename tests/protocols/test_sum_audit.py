@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None,
     reason="torch is not installed: pip install 'confide[neural]'",
 )
-PHASES = ("neural_1", "neural_2", "neural_edges", "neural_evaluate")
+PHASES = ("neural_1", "neural_2", "neural_edges", "neural_evaluate", "neural_mean")
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +260,8 @@ def test_what_opens_an_update_is_kept_for_the_days_that_the_party_says(tmp_path)
     assert caught.value.party == "west"
     south = Party.load(path, "south")
     kept = sorted((path.parent / "south" / "runs" / "first").glob("audit-*.json"))
-    assert len(kept) == 3
-    for days, left in ((89, 3), (90, 0)):
+    assert len(kept) == 4
+    for days, left in ((89, 4), (90, 0)):
         now = f"{np.datetime64(south.store.now()[:10]) + days}T12:00:00Z"
         audits.forget(replace(south, store=Store(south.store.home, now=lambda now=now: now)))
         assert len(list(kept[0].parent.glob("audit-*.json"))) == left

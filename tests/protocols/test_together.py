@@ -206,7 +206,9 @@ def test_every_bank_scores_its_own_customers_by_the_same_lines(four_banks):
     assert len(names) == outcome["score"]["east"]["n"]
 
 
-@pytest.mark.parametrize("federation", ["four_banks", "with_columns"])
+@pytest.mark.parametrize(
+    "federation", ["four_banks", pytest.param("with_columns", marks=pytest.mark.slow)]
+)
 def test_the_limit_service_takes_one_bank_s_answer_and_adds_those_of_others(federation, request):
     path, _, outcome = request.getfixturevalue(federation)
     manifest = unpack_release(outcome["release"]["east"]["release"]).manifest
