@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import feeds, publish
+from clients import drafting, feeds, publish
 from clients.party import Party
 from clients.releases import keep_release
 from shared.challenger.network import Network, digest_of
@@ -170,17 +170,17 @@ def release(
         raise UsageError("the network is not calibrated", hint="fit it to counts of good and bad")
     weights = trained.weights.to_bytes()
     key = publish.agree_key(party, channel, run)
-    mine = publish.state_of(party)
-    draft = publish.agree_draft(
+    mine = drafting.state_of(party)
+    draft = drafting.agree_draft(
         party,
         channel,
         run,
         mine,
-        lambda states: publish.manifest_of(
+        lambda states: drafting.manifest_of(
             run, party.store.now(), states, trained.network, trained.evaluation, {}
         ),
     )
-    publish.check_head(draft, party, run, mine, lambda: check_network(draft, trained.network))
+    drafting.check_head(draft, party, run, mine, lambda: check_network(draft, trained.network))
     signature = _sign(party, run, draft)
     whole = publish.complete(party, channel, run, draft, signature, weights)
     keep_release(party.releases, whole)
