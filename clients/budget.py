@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clients.store import append_line, read_lines
+from clients.lines import append_line, read_lines
 from shared.edge.clock import utc_now
 from shared.errors import BadPeer, BudgetSpent, UsageError
 from shared.privacy.accounting import Mechanism, epsilon, multiplier_for

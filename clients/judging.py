@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from clients.lines import append_line, read_lines
 from clients.party import Party
-from clients.store import append_line, read_lines
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
 from shared.neural.judging import BETTER, PURPOSE, statement

@@ -141,7 +141,7 @@ def begin_round(party: Party, run: Run, number: int, model: Model, shrink: float
     BadPeer
         If steps of another length are asked for.
     Refused
-        If the round is out of order; see `clients.store.Journal.begin_round`.
+        If the round is out of order; see `clients.journal.Journal.begin_round`.
     """
     undone = party.store.journal.begin_round(run.name, number, model.digest)
     if shrink != average.shrunk(undone):

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clients import neural, store
+from clients import journal, neural
 from clients.neural_data import learning
 from clients.party import Party
 from shared.arrays import pack_value
@@ -318,7 +318,7 @@ def test_two_cohorts_give_the_victims_update_where_the_journal_says_nothing(
     path, weights = begun
     cheat = Cheat(copy(path, tmp_path / "tried"))
     whole = cheat.round(2, weights[1])
-    monkeypatch.setattr(store, "check_reveal", lambda *_: None)
+    monkeypatch.setattr(journal, "check_reveal", lambda *_: None)
     less = without_the_victim(cheat, weights)
     update, size = own_update(cheat, weights[1], 2)
     assert np.abs((whole.opened - less.opened)[:-1] / size - update).max() < 1e-6

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from clients.store import Journal
+from clients.journal import Journal
 from shared.errors import BudgetSpent, Refused
 from shared.protocols.score import (
     MAX_POINTS,

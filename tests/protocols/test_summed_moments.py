@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from clients.store import Journal
+from clients.journal import Journal
 from shared.contract import Feature
 from shared.protocols.sum import sum_coordinator, sum_party
 from shared.protocols.sum_job import SumJob

@@ -61,7 +61,6 @@ def test_a_kill_between_write_and_use_gives_nothing_back(tmp_path, when):
     code = f"""
         import os, signal
         from pathlib import Path
-        from clients import store
         from clients.budget import Budget, Limit
         from shared.privacy.accounting import Mechanism
         path = Path({str(tmp_path)!r})

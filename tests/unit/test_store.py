@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from clients.store import Journal, Store
+from clients.journal import Journal
+from clients.store import Store
 from shared.errors import BadPeer, BudgetSpent, EnvironmentFault, Refused
 from tests.support import ROOT
 
