@@ -14,7 +14,7 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients import neural, neural_release, phases, publish, together
+from clients import bank_bins, neural, neural_release, phases, publish, together
 from clients.party import Party
 from clients.steps import observed
 from shared.arrays import pack_value, unpack_value
@@ -187,13 +187,13 @@ def align(message: Message, context: Context) -> Message:
 @app.train("cells")
 def cells(message: Message, context: Context) -> Message:
     """Agree on pairs of several banks' features."""
-    return _answer(message, context, lambda: _play(message, context, "cells", together.cells))
+    return _answer(message, context, lambda: _play(message, context, "cells", bank_bins.cells))
 
 
 @app.train("bins")
 def bins(message: Message, context: Context) -> Message:
     """Agree on the bins of several banks."""
-    return _answer(message, context, lambda: _play(message, context, "bins", together.bins))
+    return _answer(message, context, lambda: _play(message, context, "bins", bank_bins.bins))
 
 
 @app.train("moments")

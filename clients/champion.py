@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import builder, together
+from clients import bank_bins, builder
 from clients.parts import Part, encode
 from clients.party import Party
 from clients.releases import own_release, release_names
@@ -137,11 +137,11 @@ def compare_with(
     rows = np.arange(len(test.ids), dtype=np.int64)
     own = champion.part.total(encode(champion.part.plans, test, rows))
     counts = joint(builder.label_of(test), (old, own), (new, points))
-    summed = together.add_counts(
+    summed = bank_bins.add_counts(
         party,
         channel,
         run,
-        together.survivors(party, run),
+        bank_bins.survivors(party, run),
         LABEL,
         counts,
         hashlib.sha256(counts.tobytes()).hexdigest(),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import bank_builder, builder, challenger, feeds, neural_again, together
+from clients import bank_bins, bank_builder, builder, challenger, feeds, neural_again
 from clients.challenger import Trained, draft_network
 from clients.champion import Champion, champions, compare_with
 from clients.judging import check_best
@@ -229,11 +229,11 @@ def _add_points(
             for one, label in zip(points, labels, strict=True)
         ]
     )
-    return together.add_counts(
+    return bank_bins.add_counts(
         party,
         channel,
         run,
-        together.survivors(party, run),
+        bank_bins.survivors(party, run),
         POINTS,
         vector,
         hashlib.sha256(vector.tobytes()).hexdigest(),
