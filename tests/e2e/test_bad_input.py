@@ -49,7 +49,8 @@ def fails(path, **how):
 
 
 def _content(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != "lock"}
+    logged = {"lock", "phases.jsonl"}  # the second says when which phase ended, and how
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.name not in logged}
 
 
 def _ids(folder):
