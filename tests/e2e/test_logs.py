@@ -12,7 +12,7 @@ from shared.contract import normalise_id
 from shared.edge.logs import VARIABLE
 from tests.whole_runs import HOLDERS, build, column
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 #: A number by itself: not a part of a name, an instant or another number.
 _NUMBER = re.compile(r"(?<![\w.:-])-?\d+(?:\.\d+)?(?![\w.:-])")
 
