@@ -221,7 +221,7 @@ def test_what_is_sealed_to_the_coordinator_is_sizes_masked_values_and_commitment
             points = unpack_array(raw, np.uint16, (job["n_train"] + job["n_test"],), cap=1 << 20)
             uniform["points"].append(points.tobytes())
         else:
-            assert (kind, len(raw)) == ("sum/scores/1/commitment", 3 * 32 + _SIGNATURE)
+            assert (kind, len(raw)) == ("sum/scores/1/commitment", 4 * 32 + _SIGNATURE)
     assert len(uniform["points"]) == len(federation.parties)
     assert len(uniform) == len(federation.parties) + 1
     assert not_uniform({kind: b"".join(parts) for kind, parts in uniform.items()}) == {}

@@ -94,6 +94,7 @@ def test_up_train_status_and_down(confide, path, free_base):
         60,
     )
     assert after[0].port == services(value)["relay"]["port"]
+    until(lambda: answers(after[0].port), 60)
     status, out, _ = confide("doctor", "-f", path, "--format", "json")
     assert status == 0, out
     said = [one["said"] for one in json.loads(out)["data"]["findings"]]
