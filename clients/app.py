@@ -8,21 +8,29 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients import bank_bins, neural, neural_release, phases, publish, together
+from clients import phases
+from clients.banks import bins as bank_bins
+from clients.banks import phases as together
+from clients.join import join as join_run
+from clients.join import keep_beginning, keep_ended, refuse_older
+from clients.neural import phases as neural
+from clients.neural import release as neural_release
 from clients.party import Party
-from clients.steps import observed
+from clients.releases import publish
+from clients.steps import observed, party_of
 from shared.arrays import pack_value, unpack_value
 from shared.channel import QueueChannel
 from shared.edge import logs
-from shared.errors import BadPeer, ConfideError, ConfigError
+from shared.edge.stored_arrays import carried_array
+from shared.errors import BadPeer, ConfideError
 from shared.jobs import COORDINATOR, Run
 from shared.neural.average import EDGES_PHASE, EVALUATE_PHASE, RELEASE_PHASE, round_phase
+from shared.phases import TOGETHER
 from shared.sealed import SealedChannel
 from shared.transport import open_transport
 
@@ -48,19 +56,11 @@ MOMENTS = _by_shape(phases.moments, together.moments)
 SCORE = _by_shape(phases.score, together.score)
 
 
-def _party(context: Context) -> Party:
-    config = context.node_config
-    try:
-        return Party.load(Path(str(config["federation"])), str(config["party"]))
-    except KeyError as error:
-        raise ConfigError("node config", [f"{error.args[0]}: is missing"]) from error
-
-
 def _value(message: Message) -> dict[str, Any]:
     value: dict[str, Any] = unpack_value(bytes(message.content["job"]["value"]))  # type: ignore[arg-type]
     if "arrays" in message.content:  # the neural model
         record = message.content["arrays"]
-        value["arrays"] = {name: array.numpy() for name, array in record.items()}  # type: ignore[union-attr]
+        value["arrays"] = {name: carried_array(array) for name, array in record.items()}
     return value
 
 
@@ -82,7 +82,7 @@ def _check_cohort(cohort: tuple[str, ...], party: Party) -> None:
 @observed
 def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[str, Any]:
     """Run one phase over a sealed channel; tell the peers when it fails."""
-    party = _party(context)
+    party = party_of(context)
     run, value = _run(message, party)
     started = time.perf_counter()
     with _transport(context, party, run, name) as transport:
@@ -91,20 +91,26 @@ def _play(message: Message, context: Context, name: str, phase: Phase) -> dict[s
                 channel = SealedChannel.open(
                     transport, party.identity, party.federation.roster, run.session(name)
                 )
+                refuse_older(party, run)
+                if name in TOGETHER:
+                    keep_beginning(party, run)
                 result = phase(party, channel, run, value)
+                result |= _cost(transport, time.perf_counter() - started)
+                if name in TOGETHER:
+                    keep_ended(party, run, name, result)
         except ConfideError as error:
             transport.abort(f"{error.code}: {error}")
             raise
         except Exception:
             transport.abort("internal: an unexpected error")
             raise
-    return result | _cost(transport, time.perf_counter() - started)
+    return result
 
 
 @observed
 def _alone(message: Message, context: Context, phase: Quiet) -> dict[str, Any]:
     """Run a phase in which the parties do not talk to each other."""
-    party = _party(context)
+    party = party_of(context)
     run, value = _run(message, party)
     with party.store.exclusive():
         return phase(party, run, value)
@@ -171,9 +177,8 @@ def join(message: Message, context: Context) -> Message:
     """Say who this is, and whether its data keep the contract."""
 
     def work() -> dict[str, Any]:
-        party = _party(context)
-        run, _ = _run(message, party)
-        return phases.join(party, run)
+        party = party_of(context)
+        return join_run(party, *_run(message, party))
 
     return _answer(message, context, work)
 

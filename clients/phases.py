@@ -7,21 +7,17 @@ the sealed channel, writes to the ledger what was opened, and keeps its result.
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from os import urandom
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import builder, feeds, noise, noisy_columns
-from clients.alone import evaluate_alone
-from clients.parts import (
+from clients.card import builder
+from clients.card.alone import evaluate_alone
+from clients.card.common import find_common
+from clients.card.parts import (
     Part,
     Plans,
     encode,
@@ -30,92 +26,28 @@ from clients.parts import (
     plans_to_value,
     take,
 )
+from clients.noise import columns as noisy_columns
+from clients.noise import moments as noise
 from clients.party import Party
+from clients.store import of_attempt
 from shared.arrays import pack_value, unpack_value
 from shared.errors import BadPeer, DataError, FloorBroken
-from shared.groups import in_process
-from shared.jobs import Run, score_job
+from shared.jobs import Run
 from shared.privacy.terms import MOST_BINS
-from shared.protocols.align import AlignJob, Alignment, align_party
+from shared.protocols.align import Alignment
 from shared.protocols.products import OneHot, multiply
 from shared.protocols.sample import sample_rows, toss
-from shared.protocols.score import ScoreJob, add_points, check_two_parties, digests
+from shared.protocols.score import add_points, check_two_parties, digests
 from shared.scorecard.bins import Floors
-from shared.scorecard.columns import ColumnSettings, plan_blocks
+from shared.scorecard.planning import ColumnSettings, plan_blocks
 from shared.scorecard.thin import rank_of, thin
 from shared.sealed import SealedChannel
-
-_TRAIN, _TEST = "train", "test"
-
-
-def join(party: Party, run: Run) -> dict[str, Any]:
-    """Check the own data before anything starts.
-
-    Returns
-    -------
-    dict
-        Digest of the contract and sizes of the own tables; no value of a row.
-
-    Raises
-    ------
-    DataError
-        With all findings, if a table breaks the contract.
-    Refused
-        If there are two parties and they did not agree to what the builder would see, or the key
-        file is not as `shared.identity.identity_from_file` wants it.
-    """
-    for job in score_jobs(party, run):
-        check_two_parties(job)
-    party.check_split()
-    _ = party.identity  # its key file is checked before anything starts
-    feeds.tables(party)
-    return {
-        "contract": party.contract.digest(),
-        "banks": list(party.shape.banks),
-        "features": len(party.contract.of(party.name)),
-        "customers": len(party.train.ids) + len(party.test.ids),
-    }
-
-
-def score_jobs(party: Party, run: Run) -> list[ScoreJob]:
-    """Return the openings of scores that this party would take part in."""
-    shape = party.shape
-    if not shape.banks:
-        return [run.score(1, "")]
-    banks = shape.banks if party.name in shape.columns else (party.name,)
-    return [score_job(run, shape, bank, 1, "") for bank in banks] if shape.columns else []
 
 
 def align(party: Party, channel: SealedChannel, run: Run, _: Mapping[str, Any]) -> dict[str, Any]:
     """Find the common customers, to learn from and to evaluate on, in one common order."""
     noise.check_budget(party)
     return _keep_alignment(party, run, find_common(party, channel, run.align()))
-
-
-def find_common(party: Party, channel: SealedChannel, job: AlignJob) -> Alignment:
-    """Align the own customers, those to learn from and those to evaluate on at once."""
-    ids = [f"{_TRAIN}|{name}" for name in party.train.ids]
-    ids += [f"{_TEST}|{name}" for name in party.test.ids]
-    workers = party.federation.protocol.workers
-    if workers == 1:
-        return align_party(channel, job, ids, mapper=in_process)
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_stop_with_parent
-    ) as pool:
-        return align_party(channel, job, ids, mapper=pool.map)
-
-
-def _stop_with_parent() -> None:
-    """Make a worker end when its party is killed: it would wait for work for ever."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(3)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _keep_alignment(party: Party, run: Run, found: Alignment) -> dict[str, Any]:
@@ -130,9 +62,11 @@ def _keep_alignment(party: Party, run: Run, found: Alignment) -> dict[str, Any]:
         )
     if party.is_builder:
         builder.check_classes(party, train, test)
-    party.store.save_array(run.name, "train_rows", train)
-    party.store.save_array(run.name, "test_rows", test)
-    party.store.save_value(run.name, "alignment", {"check": found.check.hex()})
+    store, attempt = party.store, run.attempt
+    store.save_array(run.name, of_attempt("train_rows", attempt), train)
+    store.save_array(run.name, of_attempt("test_rows", attempt), test)
+    check = {"check": found.check.hex()}
+    store.save_value(run.name, of_attempt("alignment", attempt), check)
     details: dict[str, Any] = {
         "phase": "align",
         "binding": hashlib.sha256(found.check).hexdigest(),
@@ -166,19 +100,19 @@ def moments(
     party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Exchange moments once; the builder fits the card."""
-    rows = party.store.load_array(run.name, "train_rows")
+    rows = aligned(party, run, job, "train")
     work = run.moments(int(job["n_train"]))
     _check_count(len(rows), int(job["n_train"]))
     plans = plan(party, run, rows, work.n_rows)
     salt = urandom(32)
     coin = toss(channel, run.federation.holders, plans_digest(plans, salt))
     sampled = rows[sample_rows(coin, len(rows), work.n_rows)]
-    order = _order(party, run, coin)
+    order = hashlib.sha256(check_of(party, run, job) + coin).hexdigest()
     mine = matrix(party, plans, sampled, order)
     result = {"order": order, "width": mine.width, "blocks": len(plans)}
     if run.noisy:
         fitted = noisy_columns.moments(party, channel, run, work, mine)
-        party.store.save_value(run.name, "plans", plans_to_value(plans))
+        party.store.keep_value(run.name, "plans", plans_to_value(plans))
         return result | fitted
     binding = binding_of(party, sampled, plans)
 
@@ -206,7 +140,7 @@ def moments(
         journal=party.store.journal,
         consent=consent,
     )
-    party.store.save_value(run.name, "plans", plans_to_value(plans))
+    party.store.keep_value(run.name, "plans", plans_to_value(plans))
     if opened is None:
         return result
     return result | builder.fit(party, run, opened)
@@ -215,8 +149,7 @@ def moments(
 def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]) -> dict[str, Any]:
     """Open the common customers' points at the builder; it calibrates and evaluates."""
     n_train, n_test = int(job["n_train"]), int(job["n_test"])
-    train = party.store.load_array(run.name, "train_rows")
-    test = party.store.load_array(run.name, "test_rows")
+    train, test = (aligned(party, run, job, table) for table in ("train", "test"))
     _check_count(len(train) + len(test), n_train + n_test)
     plans = plans_from_value(party.store.load_value(run.name, "plans"), "plans.json")
     work = run.score(n_train + n_test, str(job["card"]))
@@ -239,14 +172,30 @@ def score(party: Party, channel: SealedChannel, run: Run, job: Mapping[str, Any]
         binding=customers[1],
     )
     totals = add_points(channel, work, points, customers=customers, journal=party.store.journal)
+    order = hashlib.sha256(b"test" + check_of(party, run, job)).hexdigest()
     both_classes = bool(job.get("both_classes", True))
-    tables = evaluate_alone(
-        party, channel, run, n_test, both_classes, test, alone.total(codes_test)
-    )
-    party.store.save_value(run.name, "part", part.to_mapping() | {"card": work.card})
+    points = alone.total(codes_test)
+    tables = evaluate_alone(party, channel, run, n_test, both_classes, test, points, order)
+    party.store.keep_value(run.name, "part", part.to_mapping() | {"card": work.card})
     if totals is None:
         return {}
-    return builder.finish(party, run, totals, train, test, alone.total(codes_test), tables)
+    return builder.finish(party, run, totals, train, test, points, tables)
+
+
+def aligned(party: Party, run: Run, job: Mapping[str, Any], table: str) -> NDArray[np.int64]:
+    """Return the common customers' rows in one of the own tables, in common order."""
+    return party.store.load_array(run.name, of_attempt(f"{table}_rows", _aligned_in(job)))
+
+
+def check_of(party: Party, run: Run, job: Mapping[str, Any]) -> bytes:
+    """Return the digest of who is common, in common order."""
+    value = party.store.load_value(run.name, of_attempt("alignment", _aligned_in(job)))
+    return bytes.fromhex(value["check"])
+
+
+def _aligned_in(job: Mapping[str, Any]) -> int:
+    """Return the attempt under which phase `align` ended at everybody."""
+    return int(job.get("attempts", {}).get("align", 1))
 
 
 def plan(party: Party, run: Run, rows: NDArray[np.int64], n_sampled: int) -> Plans:
@@ -325,12 +274,6 @@ def matrix(party: Party, plans: Plans, rows: NDArray[np.int64], order: str) -> O
         raise FloorBroken("no bin is left at this party: every one was merged away")
     description = pack_value([plan.public().to_mapping() for plan in plans])
     return OneHot(codes, tuple(sizes), description, order)
-
-
-def _order(party: Party, run: Run, coin: bytes) -> str:
-    """Return the digest of the row order: the aligned ids, and which of them the coin chose."""
-    check = bytes.fromhex(party.store.load_value(run.name, "alignment")["check"])
-    return hashlib.sha256(check + coin).hexdigest()
 
 
 def binding_of(party: Party, rows: NDArray[np.int64], plans: Plans) -> str:

@@ -6,6 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,30 @@ from flwr.app import Context, Message
 
 from clients.party import Party
 from shared.edge import history, logs
-from shared.errors import ConfideError
+from shared.errors import ConfideError, ConfigError
 
 _LOG = logging.getLogger(__name__)
 Work = Callable[..., dict[str, Any]]
+# Folder of the party whose phase is under way: its files are read once a phase. Parties that are
+# threads of one process have a context each.
+_HOME: ContextVar[Path | None] = ContextVar("home", default=None)
+
+
+def party_of(context: Context) -> Party:
+    """Read the party that the node's configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration names none, or a file is wrong; see `Party.load`.
+    """
+    config = context.node_config
+    try:
+        party = Party.load(Path(str(config["federation"])), str(config["party"]))
+    except KeyError as error:
+        raise ConfigError("node config", [f"{error.args[0]}: is missing"]) from error
+    _HOME.set(party.store.home)
+    return party
 
 
 def observed(work: Work) -> Work:
@@ -27,6 +48,7 @@ def observed(work: Work) -> Work:
         _, _, phase = message.metadata.message_type.partition(".")
         party = str(context.node_config.get("party", ""))
         began = time.perf_counter()
+        _HOME.set(None)
         with logs.bound(party=party, phase=phase):
             logs.step(_LOG, "a phase began")
             try:
@@ -34,15 +56,15 @@ def observed(work: Work) -> Work:
             except ConfideError as error:
                 # Its text goes to whoever may read it; here its code is enough.
                 logs.step(_LOG, "a phase failed", level=logging.ERROR, code=error.code)
-                _kept(context, party, phase, began, {}, outcome=error.code)
+                _kept(party, phase, began, {}, outcome=error.code)
                 raise
             except BaseException:
                 _LOG.exception("a phase failed")
-                _kept(context, party, phase, began, {}, outcome=ConfideError.code)
+                _kept(party, phase, began, {}, outcome=ConfideError.code)
                 raise
             told = {name: result[name] for name in _COSTS if name in result}
             logs.step(_LOG, "a phase ended", seconds=time.perf_counter() - began, **told)
-            _kept(context, party, phase, began, told)
+            _kept(party, phase, began, told)
             return result
 
     return watched
@@ -51,15 +73,12 @@ def observed(work: Work) -> Work:
 _COSTS = ("bytes_sent", "bytes_received", "peak_rss_mb")
 
 
-def _kept(
-    context: Context, party: str, phase: str, began: float, told: dict[str, Any], **more: str
-) -> None:
-    try:
-        home = Party.load(Path(str(context.node_config["federation"])), party).store.home
-    except (ConfideError, KeyError):
-        return  # the phase has said so
+def _kept(name: str, phase: str, began: float, told: dict[str, Any], **more: str) -> None:
+    home = _HOME.get()
+    if home is None:
+        return  # its files are wrong: the phase has said so
     entry = history.Entry(
-        party,
+        name,
         logs.now("run"),
         phase,
         seconds=time.perf_counter() - began,

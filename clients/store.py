@@ -20,6 +20,7 @@ from clients.lines import append_line, read_lines
 from shared import ledger
 from shared.edge.clock import utc_now
 from shared.edge.files import atomic_file, exclusive, write_atomic
+from shared.edge.stored_arrays import read_array
 from shared.errors import (
     EnvironmentFault,
     Refused,
@@ -88,9 +89,14 @@ class Store:
         return lines
 
     def record(self, run: str, phase: str, what: str, **details: Any) -> None:
-        """Append one line to the ledger; see `shared.ledger.Entry` for the details."""
+        """Append one line to the ledger, unless the very same opening has its line already.
+
+        See `shared.ledger.Entry` for the details, `shared.ledger.has_line` for what is the same.
+        """
         lines = self.ledger()
         entry = ledger.Entry(time=self._now(), run=run, phase=phase, what=what, **details)
+        if ledger.has_line(lines, entry):
+            return
         append_line(
             self.ledger_path, ledger.append(lines[-1] if lines else None, entry).to_mapping()
         )
@@ -134,7 +140,7 @@ class Store:
             If the run has left it already.
         """
         path = self._fresh_path(run, f"{name}.json")
-        write_atomic(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+        write_atomic(path, _packed(value))
         return path
 
     def keep_value(self, run: str, name: str, value: Any) -> None:
@@ -145,9 +151,14 @@ class Store:
         Refused
             If the run has left another one.
         """
-        if self.run_path(run, f"{name}.json").exists() and self.load_value(run, name) == value:
+        there = self.run_path(run, f"{name}.json").exists()
+        if there and self.load_value(run, name) == json.loads(json.dumps(value)):
             return
         self.save_value(run, name, value)
+
+    def replace_value(self, run: str, name: str, value: Any) -> None:
+        """Write a JSON value of a run over the one before; nothing that is signed rests on it."""
+        write_atomic(self.run_path(run, f"{name}.json"), _packed(value))
 
     def load_value(self, run: str, name: str) -> Any:
         """Read a JSON value of a run.
@@ -170,16 +181,31 @@ class Store:
         with atomic_file(self._fresh_path(run, f"{name}.npy")) as stream:
             np.save(stream, array, allow_pickle=False)
 
+    def keep_array(self, run: str, name: str, array: NDArray[Any]) -> None:
+        """Write an array of a run once; see `keep_value`."""
+        there = self.run_path(run, f"{name}.npy").exists()
+        if there and np.array_equal(self.load_array(run, name), array):
+            return
+        self.save_array(run, name, array)
+
     def load_array(self, run: str, name: str) -> NDArray[Any]:
         """Read an array of a run; see `load_value`."""
         path = self.run_path(run, f"{name}.npy")
         try:
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            return read_array(path)
         except OSError as error:
             raise _missing(path) from error
         except ValueError as error:
             raise EnvironmentFault(f"{path} is not an array", hint="start a new run") from error
-        return array
+
+
+def of_attempt(name: str, attempt: int) -> str:
+    """Return the name of what an attempt leaves, where another one leaves something else."""
+    return name if attempt == 1 else f"{name}_{attempt}"
+
+
+def _packed(value: Any) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def _missing(path: Path) -> EnvironmentFault:

@@ -6,7 +6,6 @@ about rows; `check_columns` holds a party's raw columns against it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from dataclasses import MISSING, dataclass, fields
@@ -14,25 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import rfc8785
 
-from shared.contract_columns import MAX_INTEGER, Columns, check_columns, normalise_id
+from shared.contract_columns import Columns, check_columns, normalise_id
+from shared.contract_fields import EVERY, FieldReader, Scalar, nearest
 from shared.errors import ConfigError, UsageError
 from shared.scorecard.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
 DType: TypeAlias = Literal["integer", "number", "category"]
 Direction: TypeAlias = Literal["", "up", "down"]
-Scalar: TypeAlias = float | str
 
-#: Owner of what all parties hold that own nothing by name (several banks: same features, other
-#: people).
-EVERY = "*"
 
 __all__ = ["EVERY", "Columns", "Contract", "Feature", "check_columns", "normalise_id"]
-
-_PARTY = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +142,7 @@ class Contract:
         for feature in self.features:
             if feature.name == name:
                 return feature
-        near = _nearest(name, [feature.name for feature in self.features])
+        near = nearest(name, [feature.name for feature in self.features])
         raise ConfigError(f"contract {self.name}", [f"no feature {name!r}{near}"])
 
     def digest(self) -> str:
@@ -199,39 +192,26 @@ def _mapping_of(item: Feature | Summary) -> dict[str, object]:
     return mapping
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(FieldReader):
     """Reads a contract and gathers what is wrong with it in `findings`."""
 
-    findings: list[str]
-
     def contract(self, mapping: Mapping[str, object]) -> Contract:
-        self._unknown("", mapping, [key.name for key in fields(Contract)])
+        self.unknown("", mapping, [key.name for key in fields(Contract)])
         positive = mapping.get("positive", 1)
         if isinstance(positive, bool) or not isinstance(positive, int | str):
-            self._say("positive", "must be an integer or a text", positive)
+            self.say("positive", "must be an integer or a text", positive)
             positive = 1
         version = mapping.get("version", 1)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-            self._say("version", "must be an integer of at least 1", version)
+            self.say("version", "must be an integer of at least 1", version)
             version = 1
         contract = Contract(
-            name=self._text("name", mapping),
+            name=self.text("name", mapping),
             version=version,
-            id_column=self._text("id_column", mapping),
-            label_column=self._text("label_column", mapping),
-            label_owner=self._party("label_owner", mapping),
+            id_column=self.text("id_column", mapping),
+            label_column=self.text("label_column", mapping),
+            label_owner=self.party("label_owner", mapping),
             positive=positive,
             features=self._features(mapping.get("features")),
             summaries=self._summaries(mapping.get("summaries", [])),
@@ -243,61 +223,61 @@ class _Reader:
 
     def _features(self, tables: object) -> tuple[Feature, ...]:
         if not isinstance(tables, list | tuple) or not tables:
-            self._say("features", "must be a list of at least one table", tables)
+            self.say("features", "must be a list of at least one table", tables)
             return ()
         read = []
         for index, table in enumerate(tables):
             if isinstance(table, dict):
                 read.append(self._feature(f"features[{index}]", table))
             else:
-                self._say(f"features[{index}]", "must be a table", table)
+                self.say(f"features[{index}]", "must be a table", table)
         return tuple(read)
 
     def _feature(self, path: str, table: Mapping[str, object]) -> Feature:
-        name = self._text(f"{path}.name", table)
+        name = self.text(f"{path}.name", table)
         path = f"features.{name}" if name else path
-        self._unknown(f"{path}.", table, [key.name for key in fields(Feature)])
-        dtype = self._choice(f"{path}.dtype", table, ("number", "integer", "category"))
+        self.unknown(f"{path}.", table, [key.name for key in fields(Feature)])
+        dtype = self.choice(f"{path}.dtype", table, ("number", "integer", "category"))
         category = dtype == "category"
         feature = Feature(
             name=name,
-            owner=self._party(f"{path}.owner", table),
+            owner=self.party(f"{path}.owner", table),
             dtype=cast("DType", dtype),
-            unit=self._text(f"{path}.unit", table, default=""),
-            low=None if category else self._bound(f"{path}.low", table),
-            high=None if category else self._bound(f"{path}.high", table),
-            missing=self._codes(f"{path}.missing", table, text=category),
-            special=() if category else self._numbers(f"{path}.special", table),
-            levels=self._levels(f"{path}.levels", table),
+            unit=self.text(f"{path}.unit", table, default=""),
+            low=None if category else self.bound(f"{path}.low", table),
+            high=None if category else self.bound(f"{path}.high", table),
+            missing=self.codes(f"{path}.missing", table, text=category),
+            special=() if category else self.numbers(f"{path}.special", table),
+            levels=self.texts(f"{path}.levels", table),
             direction=cast(
-                "Direction", self._choice(f"{path}.direction", table, ("", "up", "down"))
+                "Direction", self.choice(f"{path}.direction", table, ("", "up", "down"))
             ),
-            reason=self._reason(f"{path}.reason", table),
-            description=self._text(f"{path}.description", table, default=""),
+            reason=self.reason(f"{path}.reason", table),
+            description=self.text(f"{path}.description", table, default=""),
         )
         self._consistent(path, feature, table)
         return feature
 
     def _summaries(self, tables: object) -> tuple[Summary, ...]:
         if not isinstance(tables, list | tuple):
-            self._say("summaries", "must be a list of tables", tables)
+            self.say("summaries", "must be a list of tables", tables)
             return ()
         read = []
         for index, table in enumerate(tables):
             path = f"summaries[{index}]"
             if not isinstance(table, dict):
-                self._say(path, "must be a table", table)
+                self.say(path, "must be a table", table)
                 continue
-            self._unknown(f"{path}.", table, [key.name for key in fields(Summary)])
+            self.unknown(f"{path}.", table, [key.name for key in fields(Summary)])
             try:
                 read.append(
                     Summary(
-                        name=self._text(f"{path}.name", table),
+                        name=self.text(f"{path}.name", table),
                         kind=table.get("kind", ""),
-                        features=self._levels(f"{path}.features", table),
+                        features=self.texts(f"{path}.features", table),
                         relation=table.get("relation", ""),
-                        other=self._text(f"{path}.other", table, default=""),
-                        reason=self._reason(f"{path}.reason", table),
+                        other=self.text(f"{path}.other", table, default=""),
+                        reason=self.reason(f"{path}.reason", table),
                     )
                 )
             except UsageError as error:
@@ -310,102 +290,38 @@ class _Reader:
         features = {feature.name: feature for feature in contract.features}
         strange = [name for name in summary.sources if name not in features]
         if strange:
-            near = _nearest(strange[0], features)
-            self._say(path, f"must be derived from features of the contract{near}", strange)
+            near = nearest(strange[0], features)
+            self.say(path, f"must be derived from features of the contract{near}", strange)
             return
         owners = sorted({features[name].owner for name in summary.sources})
         if len(owners) > 1:
-            self._say(path, "must be derived from columns of one party", owners)
+            self.say(path, "must be derived from columns of one party", owners)
         if any(features[name].dtype == "category" for name in summary.sources):
-            self._say(path, "must be derived from numbers", list(summary.sources))
+            self.say(path, "must be derived from numbers", list(summary.sources))
         if summary.name in features:
-            self._say(path, "must have a name of its own", summary.name)
+            self.say(path, "must have a name of its own", summary.name)
 
     def _consistent(self, path: str, feature: Feature, table: Mapping[str, object]) -> None:
         if feature.dtype == "category":
             for key in ("low", "high", "special", "direction"):
                 if table.get(key) not in (None, "", []):
-                    self._say(f"{path}.{key}", "is for numbers, not for a category", table[key])
+                    self.say(f"{path}.{key}", "is for numbers, not for a category", table[key])
             if not feature.levels:
-                self._say(f"{path}.levels", "must list the levels of the category", [])
+                self.say(f"{path}.levels", "must list the levels of the category", [])
         elif feature.levels:
-            self._say(f"{path}.levels", "is for a category only", list(feature.levels))
+            self.say(f"{path}.levels", "is for a category only", list(feature.levels))
         both = sorted({str(code) for code in feature.missing} & set(feature.levels))
         both += sorted(str(code) for code in set(feature.missing) & set(feature.special))
         if both:
-            self._say(f"{path}.missing", "must differ from special codes and levels", both)
+            self.say(f"{path}.missing", "must differ from special codes and levels", both)
         if feature.low is not None and feature.high is not None and feature.low > feature.high:
-            self._say(f"{path}.low", f"must not be above high = {feature.high:g}", feature.low)
+            self.say(f"{path}.low", f"must not be above high = {feature.high:g}", feature.low)
 
     def _names(self, contract: Contract) -> None:
         taken = [contract.id_column, contract.label_column]
         for name in (*taken[1:], *(feature.name for feature in contract.features)):
             if name and name in taken[:1]:
-                self._say(f"features.{name}", "must not be the id column", name)
+                self.say(f"features.{name}", "must not be the id column", name)
         names = [contract.label_column, *(feature.name for feature in contract.features)]
         for name in sorted({name for name in names if name and names.count(name) > 1}):
-            self._say(f"features.{name}", "must be named only once in the contract", name)
-
-    def _say(self, path: str, rule: str, got: object) -> None:
-        self.findings.append(f"{path}: {rule}. Got {got!r}")
-
-    def _unknown(self, prefix: str, table: Mapping[str, object], known: list[str]) -> None:
-        self.findings.extend(
-            f"{prefix}{key}: unknown key{_nearest(str(key), known)}"
-            for key in table
-            if key not in known
-        )
-
-    def _text(self, path: str, table: Mapping[str, object], default: str | None = None) -> str:
-        value = table.get(path.rpartition(".")[2], default)
-        if not isinstance(value, str) or (default is None and not value.strip()):
-            self._say(path, "must be a text", value)
-            return ""
-        return value
-
-    def _party(self, path: str, table: Mapping[str, object]) -> str:
-        value = table.get(path.rpartition(".")[2])
-        if isinstance(value, str) and (value == EVERY or _PARTY.fullmatch(value)):
-            return value
-        self._say(path, f"must be a party ({_PARTY.pattern}) or '{EVERY}' for every party", value)
-        return ""
-
-    def _choice(self, path: str, table: Mapping[str, object], known: Sequence[str]) -> str:
-        value = table.get(path.rpartition(".")[2], known[0])
-        if value in known:
-            return str(value)
-        self._say(path, f"must be one of {', '.join(repr(choice) for choice in known)}", value)
-        return known[0]
-
-    def _bound(self, path: str, table: Mapping[str, object]) -> float | None:
-        value = table.get(path.rpartition(".")[2])
-        if value is None or _is_number(value):
-            return cast("float | None", value)
-        self._say(path, "must be a number within 2^53", value)
-        return None
-
-    def _codes(self, path: str, table: Mapping[str, object], *, text: bool) -> tuple[Scalar, ...]:
-        return self._levels(path, table) if text else self._numbers(path, table)
-
-    def _numbers(self, path: str, table: Mapping[str, object]) -> tuple[float, ...]:
-        return cast("tuple[float, ...]", self._list(path, table, text=False))
-
-    def _levels(self, path: str, table: Mapping[str, object]) -> tuple[str, ...]:
-        return cast("tuple[str, ...]", self._list(path, table, text=True))
-
-    def _list(self, path: str, table: Mapping[str, object], *, text: bool) -> tuple[Scalar, ...]:
-        value = table.get(path.rpartition(".")[2], [])
-        good = isinstance(value, list | tuple) and all(
-            isinstance(item, str) and item if text else _is_number(item) for item in value
-        )
-        if not good or len(set(cast("list[Scalar]", value))) < len(cast("list[Scalar]", value)):
-            self._say(path, f"must be a list of different {'texts' if text else 'numbers'}", value)
-            return ()
-        return tuple(cast("list[Scalar]", value))
-
-    def _reason(self, path: str, table: Mapping[str, object]) -> str:
-        value = table.get("reason", "")
-        if isinstance(value, str) and (not value or _REASON.fullmatch(value)):
-            return value
-        self._say(path, "must be a public code in capitals, such as PAY_STATUS", value)
-        return ""
+            self.say(f"features.{name}", "must be named only once in the contract", name)

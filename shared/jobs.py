@@ -79,7 +79,8 @@ class Run:
         """Return the alignment of all holders."""
         rules = self.federation.protocol
         return AlignJob(
-            run=self.name,
+            # Ids of another attempt are other points.
+            run=self.name if self.attempt == 1 else f"{self.name}/{self.attempt}",
             parties=self.federation.holders,
             builder=self.federation.builder,
             coordinator=COORDINATOR,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import rfc8785
@@ -171,6 +171,13 @@ def verify(lines: Iterable[Line]) -> Line | None:
     return last
 
 
-def openings(lines: Iterable[Line], *, what: str, binding: str) -> int:
-    """Return how often one thing was opened already."""
-    return sum(line.entry.what == what and line.entry.binding == binding for line in lines)
+def has_line(lines: Iterable[Line], entry: Entry) -> bool:
+    """Return whether the very same opening is written down already, whenever that was.
+
+    A phase that broke off and is played again opens the same to the same recipient, who learns
+    nothing new: it stays one line. Noise is never the same twice, so an opening under noise counts
+    each time.
+    """
+    if entry.noise is not None:
+        return False
+    return any(replace(line.entry, time=entry.time) == entry for line in lines)

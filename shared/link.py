@@ -12,19 +12,17 @@ not bear two threads.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterable
 from os import urandom
-from typing import Protocol
 
 from shared.channel import ABORT, Frame, pack_frame
 from shared.delivery import CONFIRM_S, Delivery, Peer
 from shared.errors import ConfideError, EnvironmentFault, PartyLost, Refused
+from shared.inbox import Inbox
 from shared.pieces import cut
+from shared.wire import NO_SESSION, REFUSED, REPLACED, Wire, WireClosedError
 
-#: Close codes of the relay, beside those of RFC 6455.
-REFUSED, NO_SESSION, REPLACED = 4403, 4404, 4409
 _TOO_BIG = 1009  # RFC 6455, 7.4.1
 #: Bytes that may be on their way to one recipient; beyond, whoever sends waits.
 WINDOW_BYTES = 8 << 20
@@ -39,90 +37,6 @@ _ABSENT_S = 30.0
 # time still needs this member to confirm what it sent.
 _LINGER_S = _ABSENT_S
 _QUITTING_S = 5.0
-
-
-class WireClosedError(Exception):
-    """A connection ended, or did not come about.
-
-    Parameters
-    ----------
-    reason : str
-    code : int
-        Close code of the other side; 0 if it said nothing.
-    """
-
-    def __init__(self, reason: str, code: int = 0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
-
-
-class Wire(Protocol):
-    """A connection to the relay, authenticated and welcomed; used by one thread but for `wake`."""
-
-    @property
-    def backlog(self) -> int:
-        """Bytes handed in that are not written yet."""
-
-    def send(self, message: bytes) -> None:
-        """Hand a message in; never waits."""
-
-    def receive(self, timeout: float) -> list[bytes]:
-        """Move bytes both ways; return the messages that came.
-
-        Returns
-        -------
-        list of bytes
-            Empty when the time is over, something was written, or another thread called `wake`.
-
-        Raises
-        ------
-        WireClosedError
-            When the connection has ended and all that came before has been returned.
-        """
-
-    def wake(self) -> None:
-        """Make `receive` return, or the next `receive`, if it waits for nothing yet."""
-
-    def close(self) -> None:
-        """Write what was handed in and close; never raises."""
-
-
-class Inbox(queue.Queue[Frame]):
-    """Frames that arrived; once the link has failed, whoever asks for more gets the reason.
-
-    Parameters
-    ----------
-    excuse : callable
-        Returns why nothing can come at the moment, if that is so.
-    """
-
-    def __init__(self, excuse: Callable[[], ConfideError | None]) -> None:
-        super().__init__()
-        self._excuse = excuse
-        self._failure: BaseException | None = None
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Frame:
-        """Return the next frame; raise the link's failure when no more will come."""
-        try:
-            frame = super().get(block, timeout)
-        except queue.Empty:
-            if (reason := self._excuse()) is not None:  # no peer is to blame
-                raise reason from None
-            raise
-        if frame is not _END:
-            return frame
-        self.put(_END)
-        assert self._failure is not None
-        raise self._failure
-
-    def end(self, failure: BaseException) -> None:
-        """Put the link's failure behind all frames."""
-        self._failure = failure
-        self.put(_END)
-
-
-_END = Frame("", "", "", b"")
 
 
 class Link:

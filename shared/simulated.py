@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from shared.config import Neural
 from shared.errors import ConfigError
 from shared.identity import Identity, Roster, fingerprint_of
 from shared.jobs import COORDINATOR
 from shared.masks import derive_key
 from shared.protocols.sum_job import MIN_COHORT
 from shared.sealed import Session
+from shared.sections import Neural
 from shared.staged import Member
 
 #: Most holders of one secure sum: each masks its update with every other's key.

@@ -12,9 +12,9 @@ import hashlib
 import io
 import zipfile
 
-_PYPROJECT = b"""\
+_APP = """\
 [project]
-name = "confide"
+name = "{name}"
 version = "1.0.0"
 license = "Apache-2.0"
 dependencies = []
@@ -23,34 +23,29 @@ dependencies = []
 publisher = "confide"
 
 [tool.flwr.app.components]
-serverapp = "server.app:app"
-clientapp = "clients.app:app"
+serverapp = "{server}:app"
+clientapp = "{client}:app"
 
 [tool.flwr.app.config]
+{config}
+"""
+# What a run is started with, and the values by default.
+_CONFIG = """\
 federation = ""
 run = ""
 relay = ""
 nodes = ""
 model = "scorecard"
-resume = false
-"""
-_SIMULATION = b"""\
-[project]
-name = "confide-simulation"
-version = "1.0.0"
-license = "Apache-2.0"
-dependencies = []
-
-[tool.flwr.app]
-publisher = "confide"
-
-[tool.flwr.app.components]
-serverapp = "server.simulation:app"
-clientapp = "clients.simulated:app"
-
-[tool.flwr.app.config]
-simulation = ""
-"""
+resume = false"""
+_PYPROJECT = _APP.format(
+    name="confide", server="server.app", client="clients.app", config=_CONFIG
+).encode()
+_SIMULATION = _APP.format(
+    name="confide-simulation",
+    server="server.engines.simulation",
+    client="clients.simulated.app",
+    config='simulation = ""',
+).encode()
 _FILE = "pyproject.toml"
 # Flower dates every file of a bundle so, that equal files give equal bundles.
 _DATE = (2024, 10, 1, 0, 0, 0)

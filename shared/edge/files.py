@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -121,6 +122,18 @@ def read_text(path: Path) -> str:
         raise EnvironmentFault(f"cannot read {path}: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), ["is not a text in UTF-8"]) from error
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal digits, read piece by piece.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_identity(path: Path, name: str, pin: str | None) -> Identity:

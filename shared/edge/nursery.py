@@ -97,8 +97,7 @@ def run(
     if ready is not None:
         ready()
     sys.argv[0] = command
-    main()
-    sys.exit(0)
+    _end_with(main)
 
 
 def _raise_nursery(commands: Mapping[str, Command], vital: frozenset[str]) -> None:
@@ -178,10 +177,20 @@ def _read(asked: socket.socket) -> bytes:
 
 def _become(name: str, arguments: list[str], main: Command) -> NoReturn:
     """Run a command in this child, and end as it would have."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = [name, *arguments]
+    _end_with(main)
+
+
+def _end_with(main: Command) -> NoReturn:
+    """Run a command, and end this process with it, whatever threads it leaves.
+
+    A SuperNode that gave its connection up leaves a server's thread running: as a process it would
+    stay for ever, pass every look at its port, and take part in nothing. Its end is what whoever
+    watches it can see.
+    """
     status = 0
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.argv = [name, *arguments]
         main()
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)

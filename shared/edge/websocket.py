@@ -24,8 +24,8 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from shared.errors import EnvironmentFault, Refused
-from shared.link import WireClosedError
 from shared.pieces import MESSAGE_BYTES
+from shared.wire import WireClosedError
 
 PATH = "/v1/relay"
 

@@ -20,9 +20,10 @@ from shared.edge.tls import tls_context
 from shared.edge.websocket import PATH, Address, RelayWire, broken, reason_of
 from shared.errors import ConfigError, EnvironmentFault, Refused
 from shared.identity import Identity
-from shared.link import Link, WireClosedError
+from shared.link import Link
 from shared.pieces import EPOCH_BYTES, UP, unpack_message
 from shared.proof import NONCE_BYTES, prove
+from shared.wire import WireClosedError
 
 _DIAL_S = 10.0
 

@@ -1,9 +1,9 @@
 """Edges of the encoding from a noisy histogram: no customer is traced by where a piece begins.
 
-Buckets are public, as in `shared.neural.buckets`, but fewer: the noise of a quantile grows with
-their number. A customer has one value of a feature, so it moves one count of each: with F features
-that are numbers the squared L2 sensitivity of all histograms together is F. Counts are not held to
-the floors here; putting small buckets together would let one customer move many.
+Buckets are those of `shared.privacy.edges`: public, and fewer than in `shared.neural.buckets`. A
+customer has one value of a feature, so it moves one count of each: with F features that are numbers
+the squared L2 sensitivity of all histograms together is F. Counts are not held to the floors here;
+putting small buckets together would let one customer move many.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shared.contract import Feature
 from shared.neural.buckets import Edges
 from shared.neural.inputs import Encoding, numbers, regular
-from shared.privacy.edges import histogram
+from shared.privacy.edges import coarse_grid, histogram, quantiles
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,12 +24,9 @@ Ints = NDArray[np.int64]
 #: What one customer counts in the sum: shares of noise must not be too coarse.
 UNIT = 1 << 8
 
-# Quarters of an octave, from a hundredth or from one to two thousand millions.
-_STEPS, _LOWEST, _HIGHEST = 4, -7, 31
-# Whole numbers of a range so short get a bucket each.
-_SHORT = 64
-# A bucket of fewer customers than so many deviations of the noise is taken as empty; there are
-# hundreds of empty ones, and what noise leaves in them would move every quantile.
+# Counts up to so many deviations of the noise are taken as none: hundreds of empty buckets would
+# move every quantile. Fewer than for bins, which must hold a floor: a piece that noise begins is
+# one more, and costs nothing.
 _EMPTY = 2.0
 
 
@@ -41,18 +38,9 @@ def grid_of(feature: Feature) -> Floats:
     feature : Feature
         A number. Its range is of the contract, so public.
     """
-    whole = feature.dtype == "integer"
-    low = -np.inf if feature.low is None else feature.low
-    high = np.inf if feature.high is None else feature.high
-    if whole and high - low < _SHORT:
-        return np.arange(np.ceil(low), np.floor(high) + 1)
-    lowest = 0 if whole else _LOWEST
-    sizes = np.exp2(np.arange(lowest * _STEPS, _HIGHEST * _STEPS + 1) / _STEPS)
-    ends = np.concatenate([-sizes[::-1], [0.0], sizes])
-    inside = ends[(ends >= low) & (ends < high)]
-    last = [high] if np.isfinite(high) or not inside.size else []
-    ends = np.append(inside, np.minimum(last, 2.0**53))
-    return np.unique(np.floor(ends)) if whole else ends
+    grid = coarse_grid(feature.dtype, feature.low, feature.high)
+    # A piece ends somewhere: whatever is larger counts in the last bucket that does.
+    return grid[np.isfinite(grid)]
 
 
 def sensitivity(features: Sequence[Feature]) -> int:
@@ -103,20 +91,17 @@ def read(features: Sequence[Feature], total: Ints, pieces: int, deviation: float
     stops = np.cumsum([len(grid) for grid in grids])[:-1]
     counts = np.split(total.astype(np.float64), stops) if grids else []
     edges = tuple(
-        Edges(_quantiles(np.where(own > _EMPTY * deviation, own, 0.0), grid, pieces))
-        for own, grid in zip(counts, grids, strict=True)
+        Edges(_ends(own, grid, pieces, deviation)) for own, grid in zip(counts, grids, strict=True)
     )
     return Encoding(tuple(features), edges)
 
 
-def _quantiles(held: Floats, grid: Floats, pieces: int) -> tuple[float, ...]:
+def _ends(counts: Floats, grid: Floats, pieces: int, deviation: float) -> tuple[float, ...]:
     """Return the ends of buckets at quantiles; a quarter of a piece is left out on either side."""
-    if held.sum() <= 0:  # noise is all there is
-        return _at_least_two(grid[[0, -1]])
-    share = np.cumsum(held) / held.sum()
     tail = 1 / (4 * pieces)
     wanted = np.concatenate([[tail], np.arange(1, pieces) / pieces, [1 - tail]])
-    return _at_least_two(grid[np.searchsorted(share, wanted - 1e-9)])
+    places, _, total = quantiles(counts, wanted, _EMPTY * deviation)
+    return _at_least_two(grid[places if total > 0 else [0, -1]])  # or noise is all there is
 
 
 def _at_least_two(values: Floats) -> tuple[float, ...]:

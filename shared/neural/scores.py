@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import metrics
+from shared import metrics, trueness
 from shared.errors import BadPeer
 from shared.neural.buckets import groups
 
@@ -42,7 +42,7 @@ def tally(label: Ints, default_prob: Floats, floor: int) -> Floats:
     -------
     ndarray of float64, shape (LENGTH,)
     """
-    prob = np.clip(default_prob, metrics.PROB_STEP, 1.0 - metrics.PROB_STEP)
+    prob = np.clip(default_prob, trueness.PROB_STEP, 1.0 - trueness.PROB_STEP)
     place = (np.log(prob / (1.0 - prob)) / _RANGE + 1.0) * (_BUCKETS / 2)
     bucket = np.clip(place.astype(np.int64), 0, _BUCKETS - 1)
     order = np.argsort(bucket, kind="stable")
@@ -54,7 +54,7 @@ def tally(label: Ints, default_prob: Floats, floor: int) -> Floats:
         counts[1, middle] += bad[start:end].sum()
         counts[0, middle] += (1 - bad[start:end]).sum()
         start = end
-    losses = [metrics.log_loss(label, default_prob), metrics.brier(label, default_prob)]
+    losses = [trueness.log_loss(label, default_prob), trueness.brier(label, default_prob)]
     return np.append(counts.ravel() / len(label), losses)
 
 

@@ -1,4 +1,6 @@
-"""Bin edges under noise: quantiles of a noisy histogram over buckets that depend on no data.
+"""Edges under noise: quantiles of a noisy histogram over buckets that depend on no data.
+
+Both read it: bins of the card, and pieces of the network's inputs (`shared.neural.noisy_edges`).
 
 Edges cut at the customers' own quantiles would tell of them before any noise was added. Over
 public buckets one customer moves one count a feature, so the L2 sensitivity of the histograms of F
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 # Quarters of an octave: a bin of an eighth of the customers needs no finer ends.
 _STEPS = 4
@@ -56,7 +59,7 @@ def coarse_grid(dtype: str, low: float | None, high: float | None) -> Floats:
     return np.append(ends[inside], np.inf if high is None else high)
 
 
-def histogram(values: Floats, grid: Floats) -> NDArray[np.int64]:
+def histogram(values: Floats, grid: Floats) -> Ints:
     """Count values by bucket; a value at an end belongs below it, a missing one nowhere.
 
     Parameters
@@ -95,17 +98,11 @@ def edges_of(
     tuple of float
         At most ``bins - 1``, ascending, ends of buckets.
     """
-    held = np.where(counts > _reach(len(grid)) * deviation, counts, 0.0)
-    total = float(held.sum())
+    reach = _reach(len(grid)) * deviation
+    places, share, total = quantiles(counts, np.arange(1, bins) / bins, reach)
     if total <= 0:
         return ()
-    share = np.cumsum(held) / total
-    # The bucket whose end is nearest to each quantile.
-    wanted = np.arange(1, bins) / bins
-    right = np.searchsorted(share, wanted, side="left")
-    left = np.maximum(right - 1, 0)
-    nearer = (wanted - share[left]) < (share[right] - wanted)
-    chosen = np.unique(np.where(nearer, left, right))
+    chosen = np.unique(places)
     least = max(1 / (4 * bins), floor / total)  # a bin of hardly anybody would be noise
     kept: list[int] = []
     for place in chosen.tolist():
@@ -113,6 +110,38 @@ def edges_of(
         if share[place] - before >= least and 1 - share[place] >= least:
             kept.append(place)
     return tuple(float(grid[place]) for place in kept)
+
+
+def quantiles(counts: Floats, wanted: Floats, least: float) -> tuple[Ints, Floats, float]:
+    """Find quantiles of noisy counts.
+
+    Parameters
+    ----------
+    counts : ndarray of float64, shape (k,)
+        With noise.
+    wanted : ndarray of float64, shape (q,)
+        Shares in (0, 1).
+    least : float
+        A count up to this is taken as none: what noise leaves in an empty bucket.
+
+    Returns
+    -------
+    places : ndarray of int64, shape (q,)
+        The bucket whose end is nearest to each.
+    share : ndarray of float64, shape (k,)
+        What lies at or below each end.
+    total : float
+        Customers in the counts above `least`; with none of them the rest says nothing.
+    """
+    held = np.where(counts > least, counts, 0.0)
+    total = float(held.sum())
+    if total <= 0:
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(counts)), 0.0
+    share = np.cumsum(held) / total
+    right = np.minimum(np.searchsorted(share, wanted, side="left"), len(share) - 1)
+    left = np.maximum(right - 1, 0)
+    nearer = (wanted - share[left]) < (share[right] - wanted)
+    return np.where(nearer, left, right).astype(np.int64), share, total
 
 
 def _reach(buckets: int) -> float:

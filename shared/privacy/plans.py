@@ -19,9 +19,10 @@ from shared.contract import Feature
 from shared.errors import FloorBroken
 from shared.privacy.edges import coarse_grid, edges_of
 from shared.privacy.terms import MOST_BINS
-from shared.scorecard.bins import Axis, Floors, Levels, choose_levels
+from shared.scorecard.bins import Axis, Floors, Levels
 from shared.scorecard.buckets import Tally, split_counts, tallies
 from shared.scorecard.columns import BlockPlan
+from shared.scorecard.cuts import choose_levels
 from shared.scorecard.summary import Summary
 
 Floats = NDArray[np.float64]

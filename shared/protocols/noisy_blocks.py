@@ -37,6 +37,7 @@ from shared.protocols.blocks import (
 )
 from shared.protocols.products_job import OneHot
 from shared.protocols.sum import sum_party
+from shared.protocols.sum_job import FreshInputs
 from shared.sealed import SealedChannel
 
 Ints = NDArray[np.int64]
@@ -106,7 +107,7 @@ def add_noisy_blocks(
     max_rank_share : float
     journal : BlocksJournal
     draw : callable
-        Takes the bins of all features; spends, draws, and writes down what is about to be opened,
+        Takes the bins of all features; spends, writes down what is about to be opened, and draws,
         or raises to refuse. Called when every check has passed, before anything about rows leaves.
     entropy : callable
         Source of secret bytes.
@@ -135,9 +136,8 @@ def add_noisy_blocks(
     if not shape.columns:
         n_rows = sum(len(matrix.codes) for matrix in mine.values())
         vector = np.append(vector, np.uint32(n_rows))
-    # Fresh noise makes every input another one; what repetition costs is the budget's affair.
     total = sum_party(
-        channel, job.noisy_sum(sizes, grain), vector, journal=journal, entropy=entropy
+        channel, job.noisy_sum(sizes, grain), vector, journal=FreshInputs(), entropy=entropy
     )
     if total is None:
         return None

@@ -163,6 +163,19 @@ class SumJournal(Protocol):
         """
 
 
+class FreshInputs:
+    """The journal of a noisy sum: it remembers nothing, since no input comes a second time.
+
+    A journal refuses one input in two cohorts, whose sums would differ by one party's. Two noisy
+    sums differ by noise that nobody knows besides, and each was paid for before it was drawn: the
+    budget and the ledger are what has to be remembered. A journal would know the values as new
+    each time, and refuse the noisy step of a model that the survivors of a lost party take again.
+    """
+
+    def reveal(self, job_digest: str, input_digest: str, cohort: tuple[str, ...]) -> None:
+        """See `SumJournal`."""
+
+
 def check_reveal(
     records: Iterable[tuple[str, str, tuple[str, ...]]],
     job_digest: str,

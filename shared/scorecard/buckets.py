@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.contract import Feature
-from shared.scorecard.bins import level_counts
 from shared.scorecard.counted import Counted
+from shared.scorecard.cuts import level_counts
 from shared.scorecard.summary import Summary
 
 Floats = NDArray[np.float64]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from shared.errors import FloorBroken
 from shared.scorecard.moments import ColumnMoments, Moments
+from shared.scorecard.path import choose, fit_path
 from shared.scorecard.scale import PRODUCT_SCALE, Scale, points_from_coefficients
-from shared.scorecard.solve import Fit, Problem, choose, fit_path, standard_errors
+from shared.scorecard.solve import Fit, Problem, standard_errors
 from shared.scorecard.worth import Worth, worth_of_holders
 
 Points = tuple[NDArray[np.int64], ...]

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import numpy as np
 
 from shared.errors import DataError
-from shared.metrics import equal_count_bins, logistic_line, score_counts
+from shared.metrics import equal_count_bins, score_counts
 from shared.scorecard.scale import stored_default_prob
+from shared.trueness import logistic_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

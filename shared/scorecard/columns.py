@@ -5,34 +5,24 @@ of the same holder. As a matrix a block is one-hot. The model works on cumulativ
 ("x above threshold 3", "x missing", "x above 1 and z above 2"); the *ladder* of a block says which
 of them hold in each bin, so they are cumulated after the counts were opened (design 4.3).
 
-`BlockPlan` holds the edges and stays with its holder; `Block` is what others see of it. Planning
-looks at no label, so it can be done before anything is exchanged.
+`BlockPlan` holds the edges and stays with its holder; `Block` is what others see of it. How they
+are planned is in `shared.scorecard.planning`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from shared.errors import ConfigError, DataError, UsageError
-from shared.scorecard.bins import (
-    Axis,
-    Cells,
-    Floors,
-    Levels,
-    coarsen,
-    plan_axis,
-    plan_cells,
-    plan_levels,
-)
+from shared.scorecard.bins import Axis, Cells, Floors, Levels
 from shared.scorecard.blocks import Block, one_hot
 from shared.scorecard.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -40,76 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = [
-    "Block",
-    "BlockPlan",
-    "ColumnSettings",
-    "FeatureLike",
-    "Floors",
-    "Summary",
-    "one_hot",
-    "plan_blocks",
-]
-
-_SIGN = {"": 0, "up": 1, "down": -1}
-
-
-class FeatureLike(Protocol):
-    """What planning needs of a feature; `shared.contract.Feature` fits."""
-
-    @property
-    def name(self) -> str:
-        """Column of the holder."""
-
-    @property
-    def dtype(self) -> str:
-        """Return "integer", "number" or "category"."""
-
-    @property
-    def special(self) -> tuple[float, ...]:
-        """Codes with a meaning of their own."""
-
-    @property
-    def levels(self) -> tuple[str, ...]:
-        """Levels of a category, in the order of their codes."""
-
-    @property
-    def direction(self) -> str:
-        """Return "up", "down", or nothing where it is free."""
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSettings:
-    """How columns are cut; the same at all holders.
-
-    Parameters
-    ----------
-    thresholds : int
-        Most edges of a feature, at quantiles.
-    pair_thresholds : int
-        Most edges of a feature in a pair.
-    pair_levels : int
-        The same for a feature with at most 64 different values.
-    pairs : bool
-        Whether holders other than the builder form pairs.
-    floors : Floors
-        Rows behind every bin.
-    summaries : tuple of Summary
-        Derived features; a holder uses those whose sources it holds. They form no pairs.
-    """
-
-    thresholds: int = 24
-    pair_thresholds: int = 2
-    pair_levels: int = 5
-    pairs: bool = True
-    floors: Floors = field(default_factory=Floors)
-    summaries: tuple[Summary, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.thresholds <= 1000 and 1 <= self.pair_thresholds <= 30):
-            raise UsageError("columns: thresholds must be in 1..1000, pair_thresholds in 1..30")
-        if not 1 <= self.pair_levels <= 30:
-            raise UsageError("columns: pair_levels must be in 1..30")
+__all__ = ["Block", "BlockPlan", "Floors", "Summary", "one_hot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,110 +234,3 @@ def _plan_of(mapping: Mapping[str, Any]) -> BlockPlan:
         for name, codes in summary["special"].items()
     )
     return BlockPlan(str(mapping["owner"]), bins, mapping["sign"], derived, special)
-
-
-def plan_blocks(
-    owner: str,
-    features: Sequence[FeatureLike],
-    values: Mapping[str, Floats],
-    settings: ColumnSettings,
-    *,
-    with_pairs: bool,
-) -> tuple[BlockPlan, ...]:
-    """Plan the blocks of one holder from its own training rows; no label, no randomness.
-
-    Parameters
-    ----------
-    owner : str
-        The holder.
-    features : sequence of FeatureLike
-        Its features, in contract order.
-    values : mapping of str to ndarray of float64, shape (n,)
-        Its training rows.
-    settings : ColumnSettings
-        How columns are cut.
-    with_pairs : bool
-        False at the builder (design 4.3).
-
-    Returns
-    -------
-    tuple of BlockPlan
-        Features, then summaries, then pairs. A feature that the floors leave with a single bin has
-        no block.
-
-    Raises
-    ------
-    DataError
-        If a column is absent or holds an unknown category.
-    """
-    absent = [feature.name for feature in features if feature.name not in values]
-    if absent:
-        raise DataError(owner, [f"{name}: no such column" for name in absent])
-    n = len(next(iter(values.values()))) if values else 0
-    floor = settings.floors.minimum(n)
-    singles = [_plan_single(owner, one, values[one.name], settings, floor) for one in features]
-    plans = [plan for plan in singles if plan]
-    derived = _plan_summaries(owner, features, values, settings, floor)
-    pairs = _plan_pairs(plans, values, settings, floor) if with_pairs and settings.pairs else []
-    return (*plans, *derived, *pairs)
-
-
-def _plan_single(
-    owner: str, feature: FeatureLike, column: Floats, settings: ColumnSettings, floor: int
-) -> BlockPlan | None:
-    if feature.dtype == "category":
-        levels = plan_levels(feature.name, column, feature.levels, floor=floor)
-        return BlockPlan(owner, levels) if levels else None
-    axis = plan_axis(
-        feature.name, column, feature.special, thresholds=settings.thresholds, floor=floor
-    )
-    return BlockPlan(owner, axis, _SIGN[feature.direction]) if axis else None
-
-
-def _plan_summaries(
-    owner: str,
-    features: Sequence[FeatureLike],
-    values: Mapping[str, Floats],
-    settings: ColumnSettings,
-    floor: int,
-) -> list[BlockPlan]:
-    codes = {one.name: one.special for one in features if one.dtype != "category"}
-    plans = []
-    for summary in settings.summaries:
-        if not set(summary.sources) <= set(codes):
-            continue
-        special = {name: codes[name] for name in summary.sources}
-        column = summary.derive(values, special)
-        axis = plan_axis(summary.name, column, (), thresholds=settings.thresholds, floor=floor)
-        if axis:
-            plans.append(BlockPlan(owner, axis, 0, summary, tuple(special.items())))
-    return plans
-
-
-def _plan_pairs(
-    singles: Sequence[BlockPlan],
-    values: Mapping[str, Floats],
-    settings: ColumnSettings,
-    floor: int,
-) -> list[BlockPlan]:
-    coarse = []
-    for plan in singles:
-        if isinstance(plan.bins, Axis):
-            axis = coarsen(
-                plan.bins,
-                values[plan.bins.name],
-                edges=settings.pair_thresholds,
-                levels=settings.pair_levels,
-                floor=floor,
-            )
-            if axis:
-                coarse.append((axis, plan.sign))
-    plans = []
-    for (first, sign), (second, other_sign) in combinations(coarse, 2):
-        if sign * other_sign == -1:
-            continue  # no product of the two could keep both directions
-        one, two = values[first.name], values[second.name]
-        cells = plan_cells(first, second, one, two, floor=floor)
-        if cells:
-            plans.append(BlockPlan(singles[0].owner, cells, sign or other_sign))
-    return plans

@@ -15,17 +15,11 @@ from numpy.typing import NDArray
 
 from shared.contract import EVERY
 from shared.errors import BadPeer
-from shared.scorecard.bins import (
-    Axis,
-    Cells,
-    Levels,
-    choose_cells,
-    choose_levels,
-    coarsened,
-    cut,
-)
+from shared.scorecard.bins import Axis, Cells, Levels
 from shared.scorecard.buckets import Tally, split_counts
-from shared.scorecard.columns import BlockPlan, ColumnSettings
+from shared.scorecard.columns import BlockPlan
+from shared.scorecard.cuts import choose_cells, choose_levels, coarsened, cut
+from shared.scorecard.planning import ColumnSettings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from shared.errors import DataError, UsageError
-from shared.metrics import PROB_STEP
+from shared.trueness import PROB_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -4,22 +4,12 @@ With centred columns of unit variance the fit minimises ::
 
     1/2 b'G b - c'b + penalty * sum_j w_j |b_j| + ridge/2 b'b      b_j >= 0 or <= 0 where asked
 
-which needs the correlations `G`, the covariances `c` with the label, and no row. The active set
-method is exact: solve the linear system of the points in the card, step towards its solution up
-to the first change of sign, drop what reached zero, and take in the columns that violate the
-optimality conditions most. It ends at a residual of rounding size, so equal moments give equal
-cards and there is no tolerance to tune.
+which needs the correlations `G`, the covariances `c` with the label, and no row. How the minimum is
+found, exactly, is in `shared.scorecard.active_set`.
 
-Why it ends: the ridge makes the objective strictly convex, so a set of points with its signs has
-one minimum, and taking in the single worst column always lowers the objective: no set comes
-twice. Taking in several at once is faster and has no such guarantee; it is undone when the
-objective does not fall. Where rounding hides the fall, a set that comes a second time ends the
-search.
-
-Sources: Osborne, Presnell, Turlach (2000), IMA J. Numer. Anal. 20(3), section 3 (active set);
-Zou, Hastie (2005), JRSS B 67(2) (elastic net); Mallows (1973), Technometrics 15(4) (Cp); Zou,
-Hastie, Tibshirani (2007), Ann. Statist. 35(5) (the number of points kept estimates the degrees of
-freedom).
+Sources: Zou, Hastie (2005), JRSS B 67(2) (elastic net); Mallows (1973), Technometrics 15(4) (Cp);
+Zou, Hastie, Tibshirani (2007), Ann. Statist. 35(5) (the number of points kept estimates the degrees
+of freedom).
 """
 
 from __future__ import annotations
@@ -30,10 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.errors import UsageError
+from shared.scorecard.active_set import ActiveSet, minimise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from shared.scorecard.moments import ColumnMoments
@@ -42,10 +31,6 @@ if TYPE_CHECKING:
 
 SMALLEST_RIDGE = 1e-6
 """Below this the minimum is not unique to double precision when columns are collinear."""
-
-_BATCH = 16  # columns taken in at once while that lowers the objective; 8 to 32 are equally fast
-_TOLERANCE = 1e-12  # of the largest |c|: violations below it are rounding
-_FALL = 1e-12  # of the objective: what taking in several columns must gain to be kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,106 +154,6 @@ class Fit:
         return np.flatnonzero(self.standard)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Path:
-    """Cards from few points to many.
-
-    Attributes
-    ----------
-    fits : tuple of Fit
-        One a penalty, penalties falling.
-    ridge : float
-        The quadratic penalty of all of them.
-    """
-
-    fits: tuple[Fit, ...]
-    ridge: float
-
-
-@dataclass(slots=True, eq=False)
-class _ActiveSet:
-    """The search for one penalty: a point, the signs of its support, and the objective there."""
-
-    hessian: Floats
-    pull: Floats
-    cost: Floats  # penalty times weight, per column
-    point: Floats
-    sign: Floats  # -1, 0 or 1; 0 is outside the active set
-
-    def objective(self) -> float:
-        """Value at the point, which lies in the orthant of the signs."""
-        on = np.flatnonzero(self.sign)
-        held = self.point[on]
-        linear = self.pull[on] - self.cost[on] * self.sign[on]
-        return float(held @ (self.hessian[np.ix_(on, on)] @ held) / 2 - linear @ held)
-
-    def descend(self) -> None:
-        """Move to the minimum over the active set, dropping what changes its sign on the way."""
-        while True:
-            on = np.flatnonzero(self.sign)
-            signs, old = self.sign[on], self.point[on]
-            goal = np.linalg.solve(
-                self.hessian[np.ix_(on, on)], self.pull[on] - self.cost[on] * signs
-            )
-            wrong = goal * signs <= 0
-            if not wrong.any():
-                self.point[on] = goal
-                return
-            # Share of the way at which each wrong one reaches zero; one that stands there: 0.
-            way = np.where(old == 0, 0.0, np.abs(old) / (np.abs(old) + np.abs(goal) + (old == 0)))
-            step = way[wrong].min()
-            gone = wrong & (way <= step)
-            self.point[on] = np.where(gone, 0.0, old + step * (goal - old))
-            self.sign[on[gone]] = 0.0
-
-    def violations(self, signs: NDArray[np.int8]) -> tuple[Floats, Floats]:
-        """How far each column outside the set breaks optimality (<= 0: not), and its gradient."""
-        on = np.flatnonzero(self.sign)
-        force = self.pull - self.hessian[:, on] @ self.point[on]
-        reach = np.where(signs == 0, np.abs(force), signs * force)
-        excess = reach - self.cost
-        excess[on] = -np.inf
-        return excess, force
-
-    def with_columns(self, columns: NDArray[np.intp], force: Floats) -> _ActiveSet:
-        """Minimum after some columns were taken in with the sign of their force."""
-        sign = self.sign.copy()
-        sign[columns] = np.sign(force[columns])
-        other = _ActiveSet(self.hessian, self.pull, self.cost, self.point.copy(), sign)
-        other.descend()
-        return other
-
-    def residual(self, signs: NDArray[np.int8]) -> float:
-        """Largest violation of the optimality conditions, inside the set and outside."""
-        excess, force = self.violations(signs)
-        on = np.flatnonzero(self.sign)
-        inside = np.abs(force[on] - self.cost[on] * self.sign[on]).max(initial=0.0)
-        return float(max(inside, excess.max(initial=0.0)))
-
-
-def _minimise(state: _ActiveSet, signs: NDArray[np.int8]) -> _ActiveSet:
-    """Take in violators until none is left; see the module's text for why it ends."""
-    state.descend()
-    tolerance = _TOLERANCE * np.abs(state.pull).max(initial=0.0)
-    seen: set[bytes] = set()
-    while True:
-        excess, force = state.violations(signs)
-        worst = np.flatnonzero(excess > tolerance)
-        if not worst.size:
-            return state
-        worst = worst[np.argsort(-excess[worst], kind="stable")]  # ties: lower column first
-        value = state.objective()
-        batch = state.with_columns(worst[:_BATCH], force)
-        if batch.objective() < value - _FALL * abs(value):
-            state = batch
-            continue
-        key = state.sign.astype(np.int8).tobytes()
-        if key in seen:
-            return state
-        seen.add(key)
-        state = state.with_columns(worst[:1], force)
-
-
 def fit(
     problem: Problem,
     penalty: float,
@@ -314,11 +199,11 @@ def fit(
         cost = np.where(allowed, cost, np.inf)
     hessian = problem.gram.copy()
     np.fill_diagonal(hessian, 1.0 + ridge)
-    state = _ActiveSet(hessian, problem.pull, cost, point, np.sign(point))
-    return _fit_of(problem, _minimise(state, problem.signs), penalty)
+    state = ActiveSet(hessian, problem.pull, cost, point, np.sign(point))
+    return _fit_of(problem, minimise(state, problem.signs), penalty)
 
 
-def _fit_of(problem: Problem, state: _ActiveSet, penalty: float) -> Fit:
+def _fit_of(problem: Problem, state: ActiveSet, penalty: float) -> Fit:
     kept = np.flatnonzero(state.sign)
     held = state.point[kept]
     explained = 2 * held @ problem.pull[kept] - held @ problem.gram[np.ix_(kept, kept)] @ held
@@ -355,64 +240,6 @@ def criterion(n: int, rss: float, df: int) -> float:
         `n log(RSS / n) + 2 df`.
     """
     return float(n * np.log(rss / n) + 2 * df)
-
-
-def fit_path(
-    problem: Problem,
-    *,
-    penalties: int | Sequence[float] = 20,
-    span: tuple[float, float] = (0.05, 0.003),
-    ridge: float = 1e-3,
-) -> Path:
-    """Fit cards from few points to many, each from the one before.
-
-    Parameters
-    ----------
-    problem : Problem
-        Standardised moments.
-    penalties : int or sequence of float
-        How many, in geometric steps over `span`; or the penalties themselves, falling.
-    span : tuple of float
-        Largest and smallest penalty as shares of `problem.largest_penalty`.
-    ridge : float
-        Quadratic penalty, at least `SMALLEST_RIDGE`.
-
-    Returns
-    -------
-    Path
-        One card a penalty.
-    """
-    if isinstance(penalties, int):
-        penalties = [float(v) for v in problem.largest_penalty * np.geomspace(*span, penalties)]
-    fits: list[Fit] = []
-    for penalty in penalties:
-        start = fits[-1] if fits else None
-        fits.append(fit(problem, penalty, ridge=ridge, start=start))
-    return Path(tuple(fits), ridge)
-
-
-def choose(path: Path, *, sparser: bool = False) -> Fit:
-    """Choose the card of a path by Cp.
-
-    Parameters
-    ----------
-    path : Path
-        Cards.
-    sparser : bool
-        Take the card with the fewest points among those whose Cp is within `sqrt(2 df)` of the
-        best, `df` that of the best card: one standard error of its chi-squared part (Hastie,
-        Tibshirani, Friedman, 2009, section 7.10, the one-standard-error rule, in units of Cp).
-
-    Returns
-    -------
-    Fit
-        The card. Of equal ones, that with fewer points, then the larger penalty.
-    """
-    best = min(path.fits, key=lambda card: (card.cp, card.df))
-    if not sparser:
-        return best
-    near = [card for card in path.fits if card.cp <= best.cp + np.sqrt(2 * best.df)]
-    return min(near, key=lambda card: (card.df, -card.penalty))
 
 
 def standard_errors(problem: Problem, card: Fit, *, ridge: float = 1e-3) -> Floats:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from shared.scorecard.bins import Axis
 from shared.scorecard.columns import BlockPlan
 from shared.scorecard.moments import pooled
-from shared.scorecard.solve import Problem, fit_path
+from shared.scorecard.path import fit_path
+from shared.scorecard.solve import Problem
 
 _PENALTIES = 40
 _SPAN = (1.0, 0.001)

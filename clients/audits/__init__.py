@@ -1,0 +1,1 @@
+"""What opens a party's updates to an auditor, later."""

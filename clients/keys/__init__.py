@@ -1,0 +1,1 @@
+"""A member's keys and certificates: made, asked for, signed, replaced, revoked."""

@@ -1,0 +1,1 @@
+"""A party's side of the neural model: rounds, noise, verdicts, release and challenge."""

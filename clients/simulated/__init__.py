@@ -1,0 +1,1 @@
+"""Holders of engine `simulation`: places in one table."""
