@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
 from server.coordinator import Coordinator, load_federation
-from server.flower_grid import NamedGrid
-from server.local import DIED
-from server.neural import train_neural
+from server.engines.flower_grid import NamedGrid
+from server.engines.local import DIED
+from server.engines.run_files import RunFiles, coordinator_home, recorded, run_folder
+from server.neural.phases import train_neural
 from server.phases import run_phases
-from server.registry import FOLDER, Registry
-from server.run_files import RunFiles, coordinator_home, recorded, run_folder
+from server.releases.registry import FOLDER, Registry
 from server.steps import whole_run
 from shared import transport
 from shared.arrays import pack_value
@@ -44,7 +44,10 @@ def main(grid: Grid, context: Context) -> None:
     """
     config = context.run_config
     path, run = Path(str(config["federation"])), str(config["run"])
-    train = _neural(path, run, config) if config.get("model") == NEURAL else run_phases
+    resume = bool(config.get("resume", False))
+    train = partial(run_phases, resume=resume)
+    if config.get("model") == NEURAL:
+        train = _neural(path, run, resume=resume)
     if not config.get("relay"):
         coordinator = Coordinator.load(path, run)
         with whole_run(coordinator_home(coordinator.federation, path), run):
@@ -63,13 +66,10 @@ def main(grid: Grid, context: Context) -> None:
             files.finish(train(named, coordinator))
 
 
-def _neural(
-    path: Path, run: str, config: Mapping[str, Any]
-) -> Callable[[Grid, Coordinator], dict[str, Any]]:
+def _neural(path: Path, run: str, *, resume: bool) -> partial[dict[str, Any]]:
     """Return the training of the neural model; its checkpoint lies in the run's folder."""
     federation, _ = load_federation(path)
     folder = run_folder(coordinator_home(federation, path), run)
-    resume = bool(config.get("resume", False))
     return partial(train_neural, folder=folder, resume=resume, champion=_champion(path))
 
 

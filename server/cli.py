@@ -36,8 +36,10 @@ _ENTRIES: Final = "confide.commands"
 _OWN: Final = (
     "train:train",
     "demo:demo",
+    "logins:logins",
     "serve:serve",
     "score:score",
+    "report:report",
     "doctor:doctor",
     "federation:federation",
     "client:token",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+
+from server.demo_people.logins import Login
 
 _OUT = Console(highlight=False, soft_wrap=True)
 _WIDTH: Final = 112
@@ -147,3 +149,27 @@ def try_it(url: str, found: Mapping[str, Any], federation: Path) -> None:
         f"confide model list --federation {federation}",
     ):
         _OUT.print(f"  {text}", markup=False)
+
+
+def pages(url: str, people: Sequence[Login], file: Path) -> None:
+    """Say where the pages are, and who may sign in.
+
+    Parameters
+    ----------
+    url : str
+    people : sequence of Login
+    file : Path
+        Where their secrets are kept.
+    """
+    _OUT.print()
+    _head(f"The pages are at {url}/sign-in, in English and Chinese")
+    logins(people)
+    _say(f"These secrets are of this folder alone, and kept in {file}, for you only.")
+    _OUT.print("Ctrl-C ends it.")
+
+
+def logins(people: Sequence[Login]) -> None:
+    """Print who may sign in, one a line: name, secret, and who that is."""
+    for one in people:
+        name, about = one.person.name, one.person.about
+        _OUT.print(f"  {name:<15} {one.secret}  {about}", markup=False)

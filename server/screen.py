@@ -44,19 +44,29 @@ class Progress:
 
     def __call__(self, event: str, details: dict[str, Any]) -> None:
         """Tell of one event."""
+        if event in {"phase", "resumed"} and not self._there:
+            self._there = True
+            parties = ", ".join(self._federation.holders)
+            startup = time.perf_counter() - self._started
+            _ERR.print(f"run {self._run}: {parties} are there after {startup:.1f} s")
         if event == "phase":
-            if not self._there:
-                self._there = True
-                parties = ", ".join(self._federation.holders)
-                startup = time.perf_counter() - self._started
-                _ERR.print(f"run {self._run}: {parties} are there after {startup:.1f} s")
             if _ERR.is_terminal:
                 _ERR.print(f"  {_WORDS[details['name']]} ...", end="\r")
+        elif event == "resumed":
+            done = ", ".join(details["done"]) or "nothing"
+            goes = f"it goes on with {details['name']}" if details["name"] else "nothing is left"
+            _ERR.print(f"  {done} had ended; {goes}")
         elif event == "lost":
             left = ", ".join(details["left"])
             _ERR.print(f"  {details['party']} was lost in phase {details['name']}; left: {left}")
         elif event == "done":
             _ERR.print(f"  {_line(details)}")
+
+
+def watch(url: str) -> None:
+    """Say, on stderr, where a run can be watched; nothing if nowhere."""
+    if url:
+        _ERR.print(f"watch it: {url}", markup=False)
 
 
 def _line(details: dict[str, Any]) -> str:

@@ -9,21 +9,21 @@ cohort is never revealed in another, and then the run ends by the name of who re
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from flwr.serverapp import Grid
 
+from server.checkpoint import Checkpoint
 from server.coordinator import Coordinator
-from server.local import DIED
-from server.phases import Gathered, Replies, gather, messages_to, raise_first, same
+from server.exchange import Replies, gather, messages_to, raise_first, same
+from server.survivors import tell_spare, who_is_lost, without
 from shared.arrays import unpack_value
-from shared.channel import NO_ANSWER
 from shared.errors import BadPeer, PartyLost, Refused, RunFailed
 from shared.jobs import Run, align_job, score_job
+from shared.phases import TOGETHER
 from shared.protocols.align import align_coordinator
 from shared.protocols.blocks import assist_blocks, hear_grain
 from shared.protocols.score import MAX_POINTS, assist
@@ -39,18 +39,44 @@ _MOST_COUNTS = 1 << 26
 
 @dataclass(slots=True)
 class _State:
-    """What is known between phases."""
+    """What is known between phases: who is left, and where the run stands."""
 
     shape: Shape
-    attempt: int = 1
-    job: Job = field(default_factory=lambda: {"attempts": {}, "done": []})
-    lost: list[str] = field(default_factory=list)
+    kept: Checkpoint
+
+    @property
+    def job(self) -> Job:
+        return self.kept.job
+
+    def cohort(self, phase: str) -> tuple[str, ...]:
+        """Return who takes part in a phase."""
+        return self.shape.banks if phase in {"bins", "cells"} else self.shape.everybody
+
+    def leave(self, shape: Shape, lost: str) -> None:
+        """Go on with the survivors, under the next attempt."""
+        self.shape = shape
+        self.kept.parties = list(shape.everybody)
+        self.kept.lost.append(lost)
+        self.kept.attempt += 1
+        self.kept.save()
+
+    def take_back(self, shape: Shape, lost: list[str]) -> None:
+        """Count on those again who were lost in a phase that the survivors may not play."""
+        if self.kept.lost != lost:
+            self.shape = shape
+            self.kept.parties, self.kept.lost = list(shape.everybody), lost
+            self.kept.save()
 
 
 def run_together(
-    grid: Grid, coordinator: Coordinator, joined: Replies, shape: Shape, digest: str
+    grid: Grid,
+    coordinator: Coordinator,
+    joined: Replies,
+    shape: Shape,
+    digest: str,
+    before: Checkpoint | None = None,
 ) -> dict[str, Any]:
-    """Run a whole training of several banks.
+    """Run a whole training of several banks, or the rest of one.
 
     Parameters
     ----------
@@ -59,8 +85,11 @@ def run_together(
     joined : mapping
         Replies to phase `join`.
     shape : Shape
+        Of all parties.
     digest : str
         Of the data contract.
+    before : Checkpoint, optional
+        Where the run stood when it was interrupted.
 
     Returns
     -------
@@ -72,15 +101,23 @@ def run_together(
     ConfideError
         The first party's error, under its name; `Refused` if too few banks are left.
     """
-    outcome: dict[str, Any] = {
-        "run": coordinator.run,
-        "contract": digest,
-        "join": joined,
-        "seconds": {},
-        "lost": {},
-    }
-    state = _State(shape)
-    _tell_spare(coordinator, shape)
+    order = [phase for phase in TOGETHER if phase != "align" or shape.columns]
+    kept = before or Checkpoint.begin(coordinator, digest, shape.everybody, order)
+    for lost in kept.lost:
+        shape = shape.without(lost)
+    state = _State(shape, kept)
+    kept.outcome |= {"join": joined, "lost": kept.outcome.get("lost", {})}
+    tell_spare(coordinator, shape)
+    if before:
+        replies, attempt = kept.go_on(coordinator, joined, state.cohort(kept.next))
+        if replies:
+            _count(coordinator, state, kept.next, replies, attempt, 0.0)
+    _play_on(grid, coordinator, state, digest)
+    return kept.outcome
+
+
+def _play_on(grid: Grid, coordinator: Coordinator, state: _State, digest: str) -> None:
+    """Play the phases that have not ended, one after the other."""
     parts: dict[str, Callable[[SealedChannel, Run, Shape, Job], None]] = {
         "align": _align,
         "bins": _bins,
@@ -89,67 +126,55 @@ def run_together(
         "score": _score,
         "release": _release,
     }
-    if not shape.columns:
-        del parts["align"]
-    node_of = {name: reply["node"] for name, reply in joined.items()}
-    for phase, part in parts.items():
-        if phase == "cells" and not state.job["cells"]:
-            continue
+    while phase := state.kept.next:
         started = time.perf_counter()
         coordinator.tell("phase", name=phase)
-        replies = _until_whole(grid, coordinator, state, node_of, phase, part, digest)
-        seconds = time.perf_counter() - started
-        outcome[phase] = replies
-        outcome["seconds"][phase] = seconds
-        _take_in(state, phase, replies)
-        coordinator.tell("done", name=phase, seconds=seconds, replies=replies)
-        for name in state.lost:
-            outcome["lost"].setdefault(name, phase)
-    return outcome
+        shape, lost = state.shape, list(state.kept.lost)
+        try:
+            replies, attempt = _until_whole(grid, coordinator, state, phase, parts[phase], digest)
+        except RunFailed as error:
+            if error.reported == Refused.code:  # of a second cohort: the first may still come back
+                state.take_back(shape, lost)
+            raise
+        _count(coordinator, state, phase, replies, attempt, time.perf_counter() - started)
 
 
 def _until_whole(
     grid: Grid,
     coordinator: Coordinator,
     state: _State,
-    node_of: Mapping[str, int],
     phase: str,
     part: Callable[[SealedChannel, Run, Shape, Job], None],
     digest: str,
-) -> Replies:
-    """Play a phase; start it again with the survivors for as long as banks are lost in it."""
+) -> tuple[Replies, int]:
+    """Play a phase; start it again with the survivors for as long as banks are lost in it.
+
+    Returns
+    -------
+    replies : mapping
+    attempt : int
+        Under which it ended.
+    """
+    node_of = {name: reply["node"] for name, reply in state.kept.outcome["join"].items()}
     while True:
-        shape = state.shape
-        cohort = shape.banks if phase in {"bins", "cells"} else shape.everybody
-        run = Run(coordinator.run, state.attempt, coordinator.federation, digest, cohort)
-        state.job["attempts"][phase] = state.attempt
+        shape, attempt, cohort = state.shape, state.kept.attempt, state.cohort(phase)
+        run = Run(coordinator.run, attempt, coordinator.federation, digest, cohort)
         value = {"run": run.name, "attempt": run.attempt, "cohort": list(cohort), **state.job}
+        value["done"] = state.kept.done
         messages = messages_to({name: node_of[name] for name in cohort}, phase, value)
         got = gather(grid, coordinator, run, phase, messages, _bound(part, run, shape, state.job))
         try:
             raise_first(got.errors, got.failure, got.silent)
         except PartyLost as error:
-            lost = _who(error, got, cohort)
-            state.shape = _without(coordinator, shape, phase, lost)
-            state.attempt += 1
-            state.lost.append(lost.party)
-            coordinator.tell("lost", name=phase, party=lost.party, left=list(state.shape.everybody))
-            _tell_spare(coordinator, state.shape)
+            lost = who_is_lost(error, got, cohort)
+            state.leave(without(coordinator, shape, phase, lost), lost.party)
+            left = list(state.shape.everybody)
+            coordinator.tell("lost", name=phase, party=lost.party, left=left)
+            tell_spare(coordinator, state.shape)
             if got.failure is None and set(got.replies) >= set(cohort) - {lost.party}:
-                return got.replies  # it had done its part before it was lost
+                return got.replies, attempt  # it had done its part before it was lost
             continue
-        return got.replies
-
-
-def _who(error: PartyLost, got: Gathered, cohort: Collection[str]) -> PartyLost:
-    """Return the loss behind the echoes: parties that stop because another did name each other."""
-    if error.message.startswith(DIED) or error.party in got.silent:
-        return error
-    told = [(one["at"], one["message"]) for one in got.errors]
-    if isinstance(got.failure, PartyLost):  # first, so that it decides between equals
-        told.insert(0, (got.failure.party, got.failure.message))
-    named = [at for at, why in told if at in cohort and why.startswith(NO_ANSWER)]
-    return PartyLost(NO_ANSWER, party=max(named, key=named.count)) if named else error
+        return got.replies, attempt
 
 
 def _bound(
@@ -158,57 +183,32 @@ def _bound(
     return lambda channel: part(channel, run, shape, job)
 
 
-def _without(coordinator: Coordinator, shape: Shape, phase: str, lost: PartyLost) -> Shape:
-    """Return the survivors.
-
-    Raises
-    ------
-    PartyLost
-        If the lost party cannot be done without.
-    Refused
-        If too few banks are left, or too few to sign.
-    """
-    if lost.party not in shape.banks or lost.party == shape.builder:
-        raise lost
-    told = f"{lost.party} was lost in phase {phase}"
-    try:
-        left = shape.without(lost.party)
-    except Refused as error:
-        raise Refused(f"{told}: {error.message}", hint=error.hint, party=lost.party) from lost
-    if len(left.everybody) < coordinator.federation.quorum:
-        raise PartyLost(
-            f"{lost.message}; without it {len(left.everybody)} can sign, and the quorum is "
-            f"{coordinator.federation.quorum}",
-            party=lost.party,
-            hint="start it and train again, or agree on a smaller release.quorum",
-        ) from lost
-    return left
-
-
-def _tell_spare(coordinator: Coordinator, shape: Shape) -> None:
-    """Say which banks could be lost without the end of the run: an engine lets these die."""
-    spare = []
-    for bank in shape.banks:
-        with contextlib.suppress(PartyLost, Refused):
-            _without(coordinator, shape, "", PartyLost("", party=bank))
-            spare.append(bank)
-    coordinator.tell("spare", parties=spare)
-
-
-def _take_in(state: _State, phase: str, replies: Replies) -> None:
-    """Keep what later phases need to be told."""
-    shape, job = state.shape, state.job
-    job["done"].append(phase)
+def _count(
+    coordinator: Coordinator,
+    state: _State,
+    phase: str,
+    replies: Replies,
+    attempt: int,
+    seconds: float,
+) -> None:
+    """Keep what later phases need to be told, and count the phase."""
+    shape, kept = state.shape, state.kept
+    learned: Job = {}
     if phase == "align":
-        job["common"] = {bank: _common(shape, bank, replies) for bank in shape.banks}
+        learned["common"] = {bank: _common(shape, bank, replies) for bank in shape.banks}
     if phase == "bins":
-        job["cells"] = same(replies, "cells", "agreed on other bins")
+        learned["cells"] = same(replies, "cells", "agreed on other bins")
+        if not learned["cells"]:
+            kept.order.remove("cells")
     if phase in {"bins", "cells"}:
-        job["bins"] = same(replies, "bins", "agreed on other bins")
+        learned["bins"] = same(replies, "bins", "agreed on other bins")
     if phase == "moments":
-        job["card"] = replies[shape.builder]["card"]
-    if state.lost and "common" in job:
-        job["common"] = {bank: job["common"][bank] for bank in shape.banks}
+        learned["card"] = replies[shape.builder]["card"]
+    if kept.lost and "common" in kept.job:
+        learned["common"] = {bank: kept.job["common"][bank] for bank in shape.banks}
+    for name in kept.lost:
+        kept.outcome["lost"].setdefault(name, phase)
+    kept.count(coordinator, phase, replies, attempt, seconds, learned)
 
 
 def _common(shape: Shape, bank: str, replies: Replies) -> list[int]:

@@ -34,6 +34,7 @@ DRAIN_S: Final = 5
 """Seconds that requests at hand may take once the process is told to stop."""
 COLLECT_AFTER: Final = (50_000, 20, 20)
 """Garbage is looked for seldom: hardly anything here is a cycle, and each look costs a request."""
+_GRACE_S: Final = 60.0  # beyond the time a party is waited for, before a run counts as silent
 SWITCH_S: Final = 0.001
 """How long a thread may keep the others, and so the sockets, waiting."""
 
@@ -53,6 +54,8 @@ class Task:
         Paths, or empty.
     listener : int
         Descriptor of the listening socket.
+    runs : str
+        Path of the coordinator's folder, for operators to watch; or empty.
     """
 
     federation: str
@@ -61,6 +64,7 @@ class Task:
     certificate: str
     key: str
     listener: int
+    runs: str = ""
 
     def to_line(self) -> bytes:
         """Return it as one line."""
@@ -100,11 +104,17 @@ def run(task: Task, desk: Desk, listener: socket.socket, *, ended: threading.Eve
     from server.accounts.duties import Duties  # noqa: PLC0415 - as uvicorn
     from server.api.app import create_app  # noqa: PLC0415 - as uvicorn
     from server.api.problems import Quiet  # noqa: PLC0415 - as uvicorn
-    from server.connections import protocol  # noqa: PLC0415 - as uvicorn
+    from server.hosting.connections import protocol  # noqa: PLC0415 - as uvicorn
+    from server.runs.folder import RunsFolder  # noqa: PLC0415 - as uvicorn
 
     logs.configure("limits")
+    watched = None
+    if task.runs:
+        patience = desk.scores.federation.protocol.deadline_s + _GRACE_S
+        watched = RunsFolder(Path(task.runs), patience)
+    app = create_app(desk, runs=watched)
     config = uvicorn.Config(
-        Quiet(create_app(desk)),
+        Quiet(app),
         http=protocol(),  # a head that is slow or endless is let go
         ws="none",
         access_log=False,  # addresses hold pseudonyms
@@ -118,6 +128,7 @@ def run(task: Task, desk: Desk, listener: socket.socket, *, ended: threading.Eve
         ssl_context_factory=_newest_tls if task.certificate else None,
     )
     server = uvicorn.Server(config)
+    app.state.ending = lambda: server.should_exit  # what streams would otherwise hold up
 
     def stop(*_: object) -> None:
         server.should_exit = True

@@ -1,0 +1,1 @@
+"""The engines `local`, `flower` and `simulation`: processes, and Flower grids to them."""

@@ -1,0 +1,1 @@
+"""The processes of a federation that stay up: planned, supervised, told about."""

@@ -1,0 +1,1 @@
+"""The gate before Flower's SuperLink: who may ask for what."""

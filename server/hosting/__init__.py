@@ -1,0 +1,1 @@
+"""Servers for strangers: listening sockets, bounds on who connects and how slowly."""

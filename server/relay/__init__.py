@@ -1,0 +1,1 @@
+"""The relay: a mailbox without memory that members of a federation dial."""
