@@ -47,7 +47,9 @@ _LATER: Final[Mapping[str, int]] = {"enquiries": 90}
 """Days until a change can be seen, of facts that no action of the file is about."""
 
 
-def explain(desk: Desk, db: Connection, decision_id: str, language: str) -> dict[str, Any]:
+def explain(
+    desk: Desk, db: Connection, decision_id: str, language: str, *, advice: bool = True
+) -> dict[str, Any]:
     """Explain a decision from its record: what was known, under the rules of that day.
 
     Parameters
@@ -58,6 +60,8 @@ def explain(desk: Desk, db: Connection, decision_id: str, language: str) -> dict
     language : str
         One of the languages of the desk's texts: the words are today's, nothing else of the answer
         is.
+    advice : bool
+        Without it nothing is told of what would help: proving that runs the coming reviews.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def explain(desk: Desk, db: Connection, decision_id: str, language: str) -> dict
         "binding_caps": list(told.caps.binding) if told.caps else [],
         "caps": caps_view(told.caps, texts, told.money) if told.caps else [],
         "restoration": way_back_of(told, texts),
-        **advice_of(desk, told, texts),
+        **(advice_of(desk, told, texts) if advice else {}),
         "score": score_of(desk, told),
         "policy": decision.policy_ref,
         "jurisdiction": decision.pack_ref,

@@ -22,6 +22,7 @@ from server.limits.caps.decide import Decision, decide
 from server.limits.caps.snapshot import Snapshot
 from server.monitor.champion import Shadow, migration, reason_churn, shadow
 from server.monitor.months import told_cells
+from server.monitor.swap import Case, swap_table, told_swap
 from shared.challenger.compare import Pairs, compare
 from shared.errors import ConfideError
 
@@ -65,6 +66,7 @@ def challenger(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[st
     pair = None if newest is None else _pair(newest)
     seen = [found for one in last.values() if _pair(one) == pair and (found := _see(desk, one))]
     floor = desk.rules.monitoring.floor
+    bads = bads_of(db, [one.chain for one in seen], now)
     return {
         **span.to_mapping(),
         "floor": floor,
@@ -72,9 +74,10 @@ def challenger(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[st
         "challenger": None if pair is None else pair[1],
         "people": told_cells([len(seen)], floor)[0],
         "limits": _limits(seen, floor),
+        "swap": _swap(seen, bads, floor),
         "grades": _grades(seen, floor),
         "reasons": _reasons(seen, floor),
-        "outcomes": _outcomes(seen, bads_of(db, [one.chain for one in seen], now), floor),
+        "outcomes": _outcomes(seen, bads, floor),
         "refused": desk.scores.shadow.refusal,
     }
 
@@ -116,6 +119,19 @@ def _limits(seen: list[_Seen], floor: int) -> dict[str, Any] | None:
         "champion_minor": found.champion_minor,
         "challenger_minor": found.challenger_minor,
     }
+
+
+def _swap(
+    seen: list[_Seen], bads: Mapping[str, bool | None], floor: int
+) -> dict[str, dict[str, int] | None] | None:
+    """Return whom either model gives a limit; a cell is None where it speaks of few people."""
+    if len(seen) < floor:
+        return None
+    table = swap_table(
+        Case(one.limits[0].limit_minor, one.limits[1].limit_minor, bads.get(one.chain))
+        for one in seen
+    )
+    return told_swap(table, floor)
 
 
 def _answer(one: Decision) -> tuple[int, str]:

@@ -18,7 +18,8 @@ from server.accounts.desk import Desk, text_of
 from server.limits.line.delinquency import due_dates
 from server.limits.line.line import Line
 from server.limits.rules.line_policy import LinePolicy
-from server.limits.rules.pricing import Plan, Price, Sheet, cost_cap, equal_instalments, sheet
+from server.limits.rules.prices import Price
+from server.limits.rules.pricing import Plan, Sheet, cost_cap, equal_instalments, sheet
 from server.limits.rules.products import Product
 from shared.errors import Conflict, EnvironmentFault, NotFound
 

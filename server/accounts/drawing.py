@@ -28,6 +28,7 @@ from server.accounts.admitting import (
     check_amount,
     consented,
     look_at,
+    shown,
 )
 from server.accounts.costing import price_to_mapping, priced, rated, schedule
 from server.accounts.desk import Desk
@@ -199,6 +200,30 @@ def quote(
     holders, customer = consented(look), look.stored.customer_id
     one = rated(desk, customer, look.line, look.product, holders, now)
     return priced(desk, look.product, one.grade, amount_minor, months, look.day)
+
+
+def lenders(
+    desk: Desk, db: Connection, line_id: str, amount_minor: int, now: datetime
+) -> tuple[Share, ...]:
+    """Return who would lend what of a draw today; () where the partners have no room for it.
+
+    Nothing is agreed, and nothing is changed: another draw may take a partner's room.
+
+    Raises
+    ------
+    NotFound
+        If there is no such line.
+    DrawRefused
+        With reason P-CONSENT, if no consent to credit stands.
+    EnvironmentFault
+        If no release serves.
+    """
+    look = look_at(desk, db, get_line(db, line_id), now)
+    holders, customer = consented(look), look.stored.customer_id
+    one = rated(desk, customer, look.line, look.product, holders, now)
+    supply = funding.supply_for(desk, db, look.stored, look.day)
+    decisions = supply.decide(shown(look, one, amount_minor), look.day)
+    return tuple(funding.shares_of(supply.share_out(amount_minor, decisions)))
 
 
 def _admitted(desk: Desk, db: Connection, asked: HoldRequest, now: datetime) -> Admitted | None:

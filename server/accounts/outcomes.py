@@ -6,7 +6,7 @@ Groups come from a file of their own that no decision reads; figures of few peop
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
@@ -28,18 +28,34 @@ def restorations(desk: Desk, db: Connection, span: Span) -> dict[str, Any]:
     db : Connection
     span : Span
     """
-    floor = desk.rules.monitoring.floor
-    spells: list[Spell] = []
-    cuts: list[Cut] = []
+    found = Spells()
     for history in _histories(db, span):
-        spells += spells_of([_seen(one) for one in history])
-        cuts += _cuts(history)
+        found.add(history)
+    return summed(desk, found, span)
+
+
+@dataclass(slots=True)
+class Spells:
+    """What is kept of lines' histories while they are read, one line after the other."""
+
+    spells: list[Spell] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+
+    def add(self, history: list[Kept]) -> None:
+        """Add the decisions of a line, in order."""
+        self.spells += spells_of([_seen(one) for one in history])
+        self.cuts += _cuts(history)
+
+
+def summed(desk: Desk, found: Spells, span: Span) -> dict[str, Any]:
+    """Return what `restorations` tells, of histories that were read."""
+    floor = desk.rules.monitoring.floor
     return {
         **span.to_mapping(),
         "floor": floor,
-        "all": asdict(funnel(spells, floor)),
-        "by_reason": {reason: asdict(one) for reason, one in funnels(spells, floor).items()},
-        "utilisation_shock": asdict(shock(cuts, floor)),
+        "all": asdict(funnel(found.spells, floor)),
+        "by_reason": {code: asdict(one) for code, one in funnels(found.spells, floor).items()},
+        "utilisation_shock": asdict(shock(found.cuts, floor)),
         "memory_days": desk.rules.line.memory_days,
     }
 

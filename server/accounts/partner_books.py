@@ -5,9 +5,11 @@ Nothing of other partners is in it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -15,6 +17,25 @@ from server.accounts.desk import Desk
 from server.accounts.partners import PartnerView, get_partner
 from server.store import partner_decisions, shares
 from server.store.partner_decisions import Verdict
+
+WINDOW: Final = 1000
+"""Decisions of a partner that are looked at for a page: one that costs the same in a large book."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """A page of what a partner refused.
+
+    Parameters
+    ----------
+    rows : tuple of Verdict
+        Newest first.
+    older : str
+        Id of the draw before which the next page begins; empty where there is none.
+    """
+
+    rows: tuple[Verdict, ...]
+    older: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +103,49 @@ def book(
     partner = get_partner(desk, db, partner_id, now)
     draws, funded, owed = shares.funded_in_all(db, partner_id)
     rows = shares.funded_by(db, partner_id, after=after, count=count)
-    items = tuple(
-        BookItem(
-            draw_id=row.draw_id,
-            product=row.product,
-            purpose=row.purpose,
-            grade=str(row.terms.get("price", {}).get("grade", "")),
-            apr=str(row.terms.get("price", {}).get("apr", "")),
-            amount_minor=row.amount_minor,
-            open_minor=row.open_minor,
-            months=len(row.terms.get("schedule", ())),
-            drawn_at=row.drawn_at,
-        )
-        for row in rows
-    )
+    items = tuple(_item(row) for row in rows)
     refused = partner_decisions.verdicts_of(
         db, partner_id, after=after, count=count, accepted=False
     )
     decided = partner_decisions.verdict_counts(db, partner_id)
     return Book(partner, draws, funded, owed, decided, items, tuple(refused))
+
+
+def newest_items(
+    db: Connection, partner_id: str, *, before: str = "", count: int = 50
+) -> tuple[BookItem, ...]:
+    """Return a partner's shares, the newest draw first, from the first before an id."""
+    rows = shares.funded_lately(db, partner_id, before=before, count=count)
+    return tuple(_item(row) for row in rows)
+
+
+def newest_refusals(
+    db: Connection, partner_id: str, *, before: str = "", count: int = 50
+) -> Refusals:
+    """Return draws that a partner refused, the newest first, out of at most `WINDOW` decisions."""
+    seen = partner_decisions.verdicts_lately(db, partner_id, before=before, count=WINDOW)
+    refused = [one for one in seen if not one.accepted]
+    if len(refused) > count:
+        return Refusals(tuple(refused[:count]), refused[count - 1].draw_id)
+    return Refusals(tuple(refused), seen[-1].draw_id if len(seen) == WINDOW else "")
+
+
+def decided_lately(db: Connection, partner_id: str) -> dict[str, int]:
+    """Return what a partner decided of its newest `WINDOW` draws: '' for yes, else by reason."""
+    seen = partner_decisions.verdicts_lately(db, partner_id, count=WINDOW)
+    return dict(Counter(one.reason for one in seen))
+
+
+def _item(row: shares.Funded) -> BookItem:
+    price = row.terms.get("price", {})
+    return BookItem(
+        draw_id=row.draw_id,
+        product=row.product,
+        purpose=row.purpose,
+        grade=str(price.get("grade", "")),
+        apr=str(price.get("apr", "")),
+        amount_minor=row.amount_minor,
+        open_minor=row.open_minor,
+        months=len(row.terms.get("schedule", ())),
+        drawn_at=row.drawn_at,
+    )

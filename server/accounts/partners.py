@@ -148,6 +148,17 @@ def get_partner(desk: Desk, db: Connection, partner_id: str, now: datetime) -> P
     return _view(desk, *stored.get_partner(db, partner_id), now)
 
 
+def bounds_of(desk: Desk, db: Connection, partner_id: str, now: datetime) -> dict[str, int]:
+    """Return what each bound of a partner leaves today; see `joint.bounds`.
+
+    Raises
+    ------
+    NotFound
+    """
+    bank = bank_of(*stored.get_partner(db, partner_id))
+    return joint.bounds(bank.partner, joint.terms_on(desk.rules.pack, desk.today(now)))
+
+
 def partners_of(desk: Desk, db: Connection, now: datetime) -> list[PartnerView]:
     """Return all partners in order of their ids, those that have withdrawn too."""
     _, rows, _ = stored.supply(db)

@@ -28,7 +28,7 @@ from server.limits.checks.policy_page import (
 from server.limits.rules.catalogue import parse_catalogue
 from server.limits.rules.line_lint import parse_line_policy
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.limits.words.explain import Money, Texts
 from server.store import rulebook
 from server.store.people import RULE_TEXTS

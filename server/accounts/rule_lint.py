@@ -14,7 +14,8 @@ from server.limits.checks.compliance import findings_on
 from server.limits.checks.rule_kinds import KINDS, read, recognise, title
 from server.limits.rules.line_policy import LinePolicy
 from server.limits.rules.pack import Pack
-from server.limits.rules.policy import Policy, check_together, parse_policy
+from server.limits.rules.policy import Policy
+from server.limits.rules.policy_lint import check_together, parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from server.accounts.rules import RuleText
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 

@@ -23,7 +23,8 @@ from server.limits.rules.line_lint import check_with_limits, parse_line_policy
 from server.limits.rules.line_policy import LinePolicy
 from server.limits.rules.macro import downturns, parse_overlays, with_overlays
 from server.limits.rules.pack import Pack, parse_pack
-from server.limits.rules.policy import Policy, check_together, parse_policy
+from server.limits.rules.policy import Policy
+from server.limits.rules.policy_lint import check_together, parse_policy
 from server.limits.rules.products import Catalogue, for_product
 from server.limits.words.explain import LANGUAGES, Texts, parse_texts
 from server.monitor.bounds import Bounds, parse_bounds

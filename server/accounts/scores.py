@@ -14,18 +14,19 @@ from datetime import date
 from pathlib import Path
 
 from server.accounts.shadow import Shadow
-from server.feeds import Feeds
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import Decision, decide
 from server.limits.caps.snapshot import Scorer, Share, Snapshot
 from server.limits.caps.whole import WholeScorer, scorer_of
 from server.limits.line.reasons import NOT_ALLOWED
 from server.limits.rules.pack import Pack, parse_pack
-from server.limits.rules.policy import Policy, check_together, parse_policy
+from server.limits.rules.policy import Policy
+from server.limits.rules.policy_lint import check_together, parse_policy
 from server.policies import embedded
-from server.registry import FOLDER as RELEASES
-from server.registry import Registry
-from server.shelf import Found, Shelf
+from server.releases.feeds import Feeds
+from server.releases.registry import FOLDER as RELEASES
+from server.releases.registry import Registry
+from server.releases.shelf import Found, Shelf
 from shared.config import Federation
 from shared.edge.clock import utc_now
 from shared.edge.files import read_text

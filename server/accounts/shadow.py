@@ -13,12 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from server.feeds import Feeds
 from server.limits.caps.snapshot import Rating, Scorer, Snapshot
 from server.limits.caps.whole import WholeScorer, scorer_of
 from server.limits.line.reasons import NOT_ALLOWED
-from server.registry import Registry
-from server.shelf import Found
+from server.releases.feeds import Feeds
+from server.releases.registry import Registry
+from server.releases.shelf import Found
 from shared.config import Federation
 from shared.errors import ConfideError
 from shared.release import Manifest

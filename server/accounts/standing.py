@@ -35,7 +35,7 @@ from server.limits.line.target import Target, target_of
 from server.limits.line.triggers import Facts
 from server.limits.rules.line_policy import LinePolicy
 from server.limits.rules.policy import Policy
-from server.shelf import NO_FEED, STALE, UNKNOWN
+from server.releases.shelf import NO_FEED, STALE, UNKNOWN
 from server.store import funds
 from server.store.lines import StoredLine
 from shared.errors import ConfideError, EnvironmentFault, NotFound, ReleaseRefused

@@ -29,7 +29,7 @@ from server.limits.line.target import target_of
 from server.monitor import swap as swaps
 from server.monitor.complaints import Complaint, complaint_summary
 from server.monitor.drift import Stability
-from server.monitor.months import Scored, months, told_cells
+from server.monitor.months import Scored, months
 from server.monitor.overrides import Override, override_summary
 from server.store.tables import RECORDS
 from shared.errors import ConfideError
@@ -99,10 +99,6 @@ def swap(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, Any
     bads = bads_of(db, cases, now)
     rows = [swaps.Case(old, new, bads.get(chain)) for chain, (old, new) in sorted(cases.items())]
     table, floor = swaps.swap_table(rows), desk.rules.monitoring.floor
-    sides = {
-        name: getattr(table, name) for name in ("both", "swapped_in", "swapped_out", "neither")
-    }
-    people = told_cells([cell.people for cell in sides.values()], floor)
     return {
         **span.to_mapping(),
         "floor": floor,
@@ -110,10 +106,7 @@ def swap(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[str, Any
         "lines": len(rows),
         "higher": sum(new > old for old, new in cases.values()),
         "lower": sum(new < old for old, new in cases.values()),
-        "cells": {
-            name: None if count is None else asdict(cell)
-            for (name, cell), count in zip(sides.items(), people, strict=True)
-        },
+        "cells": swaps.told_swap(table, floor),
     }
 
 

@@ -1,7 +1,7 @@
-"""The limit service as a FastAPI application.
+"""The limit service as a FastAPI application: the API under `/v1`, and the pages for people.
 
-There is no interactive page: the usual ones load code from elsewhere. `/openapi.json` describes
-everything (`server.api.document`). Access is not logged, since addresses hold pseudonyms.
+There is no interactive page of the API: the usual ones load code from elsewhere. `/openapi.json`
+describes everything (`server.api.document`). Access is not logged, since addresses hold pseudonyms.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from server.accounts.desk import Desk
 from server.api import checks, document, problems
 from server.api.access import Door
 from server.api.bodies import Bodies
+from server.api.guesses import Guesses
 from server.api.headers import Secured
 from server.api.metrics import Measured, Metrics
 from server.api.routes import (
@@ -39,7 +40,9 @@ from server.api.routes import (
 )
 from server.api.throttle import Rates, Throttle, load_rates
 from server.api.tokens import KEY_FILE
+from server.runs.folder import RunsFolder
 from server.store.engine import POOL
+from server.web.app import pages
 
 # In the order in which OpenAPI tells them.
 _ROUTES: Final = (
@@ -65,6 +68,7 @@ def create_app(
     rates: Rates | None = None,
     max_feed_bytes: int = feeds.MAX_FEED_BYTES,
     known_s: float | None = None,
+    runs: RunsFolder | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -77,6 +81,8 @@ def create_app(
         Longest feed that is taken.
     known_s : float, optional
         See `server.api.access.KNOWN_S`.
+    runs : RunsFolder, optional
+        Of the coordinator, for the operator's pages.
     """
     app = FastAPI(
         title="confide limit service",
@@ -91,17 +97,20 @@ def create_app(
     app.state.door = Door(desk.home / KEY_FILE, desk.store, desk.clock, throttle)
     if known_s is not None:
         app.state.door.known_s = known_s
-    problems.install(app)
+    app.state.guesses = Guesses(desk.store)
+    mounted = pages(desk, runs)
+    problems.install(app, mounted.problem)
     follow, metrics = [Depends(_follower(desk))], Metrics()
     answering = [one.routes(desk) for one in _ROUTES]
     answering.append(feeds.routes(desk, max_feed_bytes=max_feed_bytes))
-    for router in answering:
+    for router in (*answering, *mounted.routers):
         app.include_router(router, dependencies=follow)
     watching = checks.routes(desk, metrics)
     app.include_router(watching)
-    app.state.routers = (*answering, watching)
+    app.state.pages = mounted
+    app.state.routers = (*answering, *mounted.routers, watching)
     # The last one added is the outermost.
-    app.add_middleware(Bodies, own=(feeds.PREFIX, token.PATH))
+    app.add_middleware(Bodies, own=(feeds.PREFIX, token.PATH), json_under="/v1/")
     app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(Secured)
     document.install(app)

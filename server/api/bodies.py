@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES: Final = 64 << 10
+FORM: Final = "application/x-www-form-urlencoded"
 READ_S: Final = 10.0
 """Seconds that a body may take to arrive."""
 DEPTH: Final = 16
@@ -44,14 +45,22 @@ class Bodies:
     own : tuple of str
         Beginnings of addresses whose routes read their bodies themselves.
     most_bytes : int
+    json_under : str
+        Beginning of the addresses whose bodies are JSON; the others' are forms.
     """
 
     def __init__(
-        self, app: ASGIApp, *, own: tuple[str, ...] = (), most_bytes: int = MOST_BYTES
+        self,
+        app: ASGIApp,
+        *,
+        own: tuple[str, ...] = (),
+        most_bytes: int = MOST_BYTES,
+        json_under: str = "/",
     ) -> None:
         self._app = app
         self._own = own
         self._most = most_bytes
+        self._json_under = json_under
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -66,7 +75,9 @@ class Bodies:
         except HTTPException as error:
             raw, wrong = b"", error
         if raw and wrong is None:
-            wrong = _finding(Headers(scope=scope).get("content-type", ""), raw)
+            kind = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
+            json_wanted = scope["path"].startswith(self._json_under)
+            wrong = _finding(kind, raw) if json_wanted else _no_form(kind)
         scope[_KEY] = raw
         given = False
 
@@ -137,7 +148,7 @@ def parse(raw: bytes) -> Any:
 
 def _finding(kind: str, raw: bytes) -> HTTPException | None:
     """Return what is wrong with a body."""
-    if kind.partition(";")[0].strip().lower() != "application/json":
+    if kind != "application/json":
         return HTTPException(415, "the body must be application/json")
     try:
         parse(raw)
@@ -148,6 +159,11 @@ def _finding(kind: str, raw: bytes) -> HTTPException | None:
     except ValueError as error:
         return HTTPException(400, f"the body is no JSON that can be taken: {error}")
     return None
+
+
+def _no_form(kind: str) -> HTTPException | None:
+    """Return what is wrong with a body that should be a form; its fields are read by the page."""
+    return None if kind == FORM else HTTPException(415, f"the body must be {FORM}")
 
 
 def _depth(raw: bytes) -> int:

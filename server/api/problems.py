@@ -8,10 +8,11 @@ across versions, and ``hint``. A refusal or conflict names its ``check``; severa
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid4
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -34,6 +35,10 @@ from shared.errors import (
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG = logging.getLogger(__name__)
+Page: TypeAlias = Callable[
+    [Request, Mapping[str, Any], Mapping[str, str]], Awaitable[Response | None]
+]
+"""See `install`."""
 # What is in the way now will be gone in a moment.
 _SOON: Final = frozenset({"in-flight", "pending"})
 _TITLES: Final = {
@@ -81,8 +86,11 @@ class Problem(JSONResponse):
         **further: Any,
     ) -> None:
         self.instance = f"urn:uuid:{uuid4()}"
-        content = _members(status, code, detail, self.instance, further)
-        super().__init__(content, status_code=status, headers=headers)
+        self.members = _members(status, code, detail, self.instance, further)
+        super().__init__(self.members, status_code=status, headers=headers)
+
+
+_Handler: TypeAlias = Callable[[Request, Exception], Awaitable[Problem]]
 
 
 def example(status: int, code: str, detail: str, **further: Any) -> dict[str, Any]:
@@ -104,12 +112,34 @@ def _members(
     }
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of an application have this shape."""
-    app.add_exception_handler(ConfideError, _confide)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _defect)
+def install(app: FastAPI, page: Page | None = None) -> None:
+    """Let every error of an application have this shape.
+
+    Parameters
+    ----------
+    app : FastAPI
+    page : callable, optional
+        Gives a page in place of a problem, from the request, the problem's members and its headers;
+        None where it is not a person who asks.
+    """
+
+    def shaped(handler: _Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def answer(request: Request, error: Exception) -> Response:
+            problem = await handler(request, error)
+            shown = await page(request, problem.members, problem.headers) if page else None
+            if shown is None:
+                return problem
+            if problem.status_code == 500:  # as in `_defect`
+                for name, value in ALWAYS.items():
+                    shown.headers.setdefault(name, value)
+            return shown
+
+        return answer
+
+    app.add_exception_handler(ConfideError, shaped(_confide))
+    app.add_exception_handler(RequestValidationError, shaped(_malformed))
+    app.add_exception_handler(HTTPException, shaped(_http))
+    app.add_exception_handler(Exception, shaped(_defect))
 
 
 class Quiet:

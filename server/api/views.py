@@ -7,7 +7,7 @@ from typing import Any
 from server.accounts.scores import LimitService, Scored
 from server.api import wording
 from server.limits.caps.decide import Decision
-from server.shelf import Shelf
+from server.releases.shelf import Shelf
 from shared.config import Federation
 from shared.release import Manifest
 from shared.scorecard.card import Card

@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Final
 
-from server import guardian
 from server.doctor.findings import Finding, failed, or_well, warned, well
-from server.federation_state import FOLDER, is_held, read_state
+from server.engines import guardian
+from server.federation.state import FOLDER, is_held, read_state
 
 LEAST_PYTHON: Final = (3, 11)
 LOW_BYTES, LEAST_BYTES = 2 << 30, 256 << 20

@@ -7,9 +7,10 @@ reported over the known outcomes only, with how many those are, and never filled
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
+from server.monitor.months import told_cells
 from shared.errors import DataError
 
 Side = Literal["both", "swapped_in", "swapped_out", "neither"]
@@ -135,6 +136,16 @@ def swap_table(cases: Iterable[Case]) -> SwapTable:
         known = case.bad is not None
         cells[side] += Cell(1, int(known), int(case.bad is True), case.old_minor, case.new_minor)
     return SwapTable(*(cells[side] for side in SIDES))
+
+
+def told_swap(table: SwapTable, floor: int) -> dict[str, dict[str, int] | None]:
+    """Return the four cells as plain values, with None in place of those about few people."""
+    cells = {side: getattr(table, side) for side in SIDES}
+    people = told_cells([cell.people for cell in cells.values()], floor)
+    return {
+        name: None if count is None else asdict(cell)
+        for (name, cell), count in zip(cells.items(), people, strict=True)
+    }
 
 
 def _side(case: Case) -> Side:

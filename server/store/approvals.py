@@ -162,6 +162,16 @@ def approvals_in(
     return [Approval(**row) for row in db.execute(query.order_by(_A.id).limit(count)).mappings()]
 
 
+def waiting(
+    db: Connection, kinds: Collection[str], at: datetime, count: int = 100
+) -> list[Approval]:
+    """Return proposals of some kinds that can still be answered, oldest first."""
+    query = sa.select(APPROVALS).where(
+        _A.state == "proposed", _A.kind.in_(kinds), _A.expires_at > utc(at)
+    )
+    return [Approval(**row) for row in db.execute(query.order_by(_A.id).limit(count)).mappings()]
+
+
 @whole
 def forget_words(db: Connection, subjects: Collection[str]) -> int:
     """Blank what people wrote in proposals about some subjects; who agreed to what stays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final
 import rfc8785
 
 from server.prooflog.heads import SignedHead, read_head
+from shared.edge.files import digest_of
 from shared.errors import DataError, EnvironmentFault, LogBroken
 
 KIND: Final = "confide/store-backup/1"
@@ -89,7 +89,7 @@ def read_backup(folder: Path) -> Backup:
         findings += [f"{name} is missing" for name in sorted(wanted - found)]
         findings += [f"{name} is not in the manifest" for name in sorted(found - wanted)]
         for name, part in made.tables.items():
-            if table_file(name) in found and _digest(folder / table_file(name)) != part.sha256:
+            if table_file(name) in found and digest_of(folder / table_file(name)) != part.sha256:
                 findings.append(f"{table_file(name)} is not the file of the manifest")
     except OSError as error:
         raise EnvironmentFault(f"cannot read {error.filename}: {error.strerror}") from error
@@ -122,8 +122,3 @@ def _manifest(folder: Path) -> Backup:
     if not same:
         raise DataError(str(path), ["is not as a backup writes it"])
     return made
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -105,6 +105,13 @@ def get_fund(db: Connection, fund_id: str) -> Fund:
     return Fund(*row)
 
 
+def funds_of(db: Connection, kind: str) -> list[Fund]:
+    """Return the funds of a kind, in order of their ids."""
+    columns = (_F.id, _F.kind, _F.cap_minor, _F.used_minor, _F.is_open, _F.version)
+    query = sa.select(*columns).where(_F.kind == kind).order_by(_F.id)
+    return [Fund(*row) for row in db.execute(query)]
+
+
 @whole
 def move(db: Connection, amounts: Mapping[str, int], at: datetime) -> None:
     """Take amounts from funds, and give back what is negative; all or none.

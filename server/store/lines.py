@@ -230,9 +230,12 @@ def lines_of(db: Connection, customer_id: str) -> list[StoredLine]:
     return [read(row) for row in db.execute(query).mappings()]
 
 
-def page_of_lines(db: Connection, *, after: str = "", count: int = 100) -> list[StoredLine]:
-    """Return open lines in order of their ids, from the first behind `after`."""
-    query = sa.select(LINES).where(_L.id > after, _L.closed_at.is_(None))
+def page_of_lines(
+    db: Connection, *, after: str = "", count: int = 100, closed: bool = False
+) -> list[StoredLine]:
+    """Return lines in order of their ids, from the first behind `after`; closed ones if asked."""
+    query = sa.select(LINES).where(_L.id > after)
+    query = query if closed else query.where(_L.closed_at.is_(None))
     return [read(row) for row in db.execute(query.order_by(_L.id).limit(count)).mappings()]
 
 

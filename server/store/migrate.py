@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The version that this code needs: Alembic's newest, which takes a quarter of a second to ask."""
 _LOCK = 0x636F6E66696465  # the word confide: workers that start together upgrade one by one
 

@@ -107,6 +107,17 @@ def verdicts_of(
     return [Verdict(**row) for row in rows]
 
 
+def verdicts_lately(
+    db: Connection, partner_id: str, *, before: str = "", count: int = 100
+) -> list[Verdict]:
+    """Return a partner's decisions, the newest draw first, from the first before an id."""
+    query = sa.select(PARTNER_DECISIONS).where(_D.partner_id == partner_id)
+    if before:
+        query = query.where(_D.draw_id < before)
+    rows = db.execute(query.order_by(_D.draw_id.desc()).limit(count)).mappings()
+    return [Verdict(**row) for row in rows]
+
+
 def verdict_counts(db: Connection, partner_id: str) -> dict[str, int]:
     """Return how often a partner decided what: '' for yes, else by its reason."""
     query = sa.select(_D.reason, sa.func.count()).where(_D.partner_id == partner_id)

@@ -9,6 +9,7 @@ from server.store import (  # noqa: F401 - tables of theirs
     partner_decisions,
     partners,
     people,
+    pictures,
     rulebook,
     switches,
 )

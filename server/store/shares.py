@@ -42,8 +42,24 @@ def funded_by(
     db: Connection, partner_id: str, *, after: str = "", count: int = 100
 ) -> list[Funded]:
     """Return a partner's shares in order of the draws' ids, from the first behind `after`."""
+    query = _funded(partner_id).where(SHARES.c.drawdown_id > after)
+    return [Funded(*row) for row in db.execute(query.order_by(SHARES.c.drawdown_id).limit(count))]
+
+
+def funded_lately(
+    db: Connection, partner_id: str, *, before: str = "", count: int = 100
+) -> list[Funded]:
+    """Return a partner's shares, the newest draw first, from the first before an id."""
+    query = _funded(partner_id)
+    if before:
+        query = query.where(SHARES.c.drawdown_id < before)
+    newest = query.order_by(SHARES.c.drawdown_id.desc()).limit(count)
+    return [Funded(*row) for row in db.execute(newest)]
+
+
+def _funded(partner_id: str) -> sa.Select[Any]:
     share, draw = SHARES.c, DRAWDOWNS.c
-    query = (
+    return (
         sa.select(
             draw.id,
             LINES.c.product,
@@ -55,9 +71,8 @@ def funded_by(
         )
         .join(DRAWDOWNS, draw.id == share.drawdown_id)
         .join(LINES, LINES.c.id == draw.line_id)
-        .where(share.partner_id == partner_id, draw.id > after)
+        .where(share.partner_id == partner_id)
     )
-    return [Funded(*row) for row in db.execute(query.order_by(draw.id).limit(count))]
 
 
 def funded_in_all(db: Connection, partner_id: str) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from server.api.acts import check_version
 from server.store import decisions, holds, lines
 from server.store.decisions import StoredDecision
 from server.store.lines import StoredLine
-from shared.errors import Conflict, NotFound
+from shared.errors import NotFound
 
 Customer = Annotated[Caller, caller(Role.CUSTOMER)]
 Officer = Annotated[Caller, caller(Role.OFFICER)]
@@ -224,16 +224,3 @@ def customer_of(db: Connection, decision: StoredDecision) -> str:
     except NotFound:
         return ""
     return str(json.loads(raw)["about"]["customer"])
-
-
-def check_newest(db: Connection, kept: StoredDecision) -> None:
-    """Check that nothing was decided on a line since.
-
-    Raises
-    ------
-    Conflict
-        With check `version`.
-    """
-    if decisions.chain_of(db, kept.chain, after=kept.number, count=1):
-        why = "the line was decided on again since"
-        raise Conflict(why, check="version", hint="override the newest decision")

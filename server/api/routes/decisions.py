@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request, Response
 from sqlalchemy import Connection
 
-from server.accounts import reviewing
+from server.accounts import four_eyes, reviewing
 from server.accounts.desk import Desk
+from server.accounts.four_eyes import OverrideAsked
 from server.api.access import Caller, Role, caller
 from server.api.acts import Outcome, act, if_match, read
 from server.api.pages import USUAL, Count, Page, cut
@@ -20,7 +21,6 @@ from server.api.routes.base import (
     Officer,
     Reader,
     changes,
-    check_newest,
     decision_of,
     line_of,
     link,
@@ -28,14 +28,9 @@ from server.api.routes.base import (
     router,
 )
 from server.api.shapes import decisions as shapes
-from server.store import approvals, decisions
-from server.store.approvals import Proposal
-from server.store.ids import new_id
-from server.store.lines import get_line
+from server.store import decisions
 from shared.errors import NotFound, Refused
 
-LIFE: Final = timedelta(days=7)
-"""For how long a proposal waits for the second person."""
 # Each is kept for ever, with a record that says all about the score.
 Asker = Annotated[Caller, caller(Role.CUSTOMER, Role.OFFICER, often="limit")]
 Wanted = Annotated[shapes.DecisionAsked, Body()]
@@ -156,23 +151,9 @@ def _overridden(found: APIRouter, desk: Desk) -> None:
         """Propose another limit than the one that was decided; another person must approve it."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            kept, _customer = decision_of(db, who, decision_id)
-            get_line(db, kept.chain)  # what opened no line can only be applied for again
-            check_newest(db, kept)
-            proposal = Proposal(
-                id=new_id(now),
-                kind="override",
-                subject=kept.chain,
-                payload={
-                    "decision_id": kept.id,
-                    "line_id": kept.chain,
-                    "limit_minor": asked.limit_minor,
-                    "reason": asked.reason,
-                },
-                proposer=who.name,
-                reason=asked.note,
-            )
-            made = approvals.propose(db, proposal, now + LIFE, now)
+            decision_of(db, who, decision_id)
+            wanted = OverrideAsked(decision_id, asked.limit_minor, asked.reason, asked.note)
+            made = four_eyes.propose_override(db, wanted, who.name, now)
             return Outcome(shapes.Approval.of(made).body())
 
         return act(request, who, desk, work, status=202)

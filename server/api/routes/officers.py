@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
-from server.accounts import activating, pausing, reviewing
+from server.accounts import four_eyes, pausing
 from server.accounts.desk import Desk
-from server.accounts.reviewing import Decided
+from server.accounts.keeping import Decided
 from server.api.access import Caller, Role, caller
 from server.api.acts import Outcome, act, read
 from server.api.pages import USUAL, After, Count, Page, cut
@@ -20,15 +19,13 @@ from server.api.routes.base import (
     ApprovalId,
     Operator,
     changes,
-    check_newest,
     link,
     looks,
     router,
 )
 from server.api.shapes import decisions as shapes
 from server.api.shapes.partners import Pause, SwitchAsked
-from server.store import approvals, decisions
-from server.store.approvals import Approval
+from server.store import approvals
 from shared.errors import Refused
 
 Approver = Annotated[Caller, caller(Role.OFFICER, Role.OPERATOR)]
@@ -58,8 +55,8 @@ def _answers(found: APIRouter, desk: Desk) -> None:
         """Approve what another proposed: it is done at once, or nothing is."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            found = _proposed(db, who, approval_id)
-            made = _APPROVE.get(found.kind, _only_decide)(desk, db, found, who, asked.note, now)
+            _check_proposed(db, who, approval_id)
+            made = four_eyes.approve(desk, db, approval_id, who.name, asked.note, now)
             return _answered(db, approval_id, made)
 
         return act(request, who, desk, work, status=200)
@@ -71,8 +68,8 @@ def _answers(found: APIRouter, desk: Desk) -> None:
         """Reject what another proposed."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            _proposed(db, who, approval_id)
-            approvals.decide(db, approval_id, who.name, now, approve=False, answer=asked.note)
+            _check_proposed(db, who, approval_id)
+            four_eyes.reject(db, approval_id, who.name, asked.note, now)
             return _answered(db, approval_id, None)
 
         return act(request, who, desk, work, status=200)
@@ -119,8 +116,8 @@ def _switches(found: APIRouter, desk: Desk) -> None:
         return read(desk, work)
 
 
-def _proposed(db: Connection, who: Caller, approval_id: str) -> Approval:
-    """Return a proposal that a caller may answer, locked.
+def _check_proposed(db: Connection, who: Caller, approval_id: str) -> None:
+    """Check that there is a proposal, and that a caller may answer it; lock it.
 
     Raises
     ------
@@ -129,59 +126,8 @@ def _proposed(db: Connection, who: Caller, approval_id: str) -> Approval:
         If it is about a line, and the caller is no officer.
     """
     found = approvals.get_approval(db, approval_id, lock=True)
-    if found.kind == "override" and who.role is not Role.OFFICER:
+    if found.kind == four_eyes.OVERRIDE and who.role is not Role.OFFICER:
         raise Refused(f"the role {who.role} may not answer an override")
-    return found
-
-
-def _override(
-    desk: Desk, db: Connection, found: Approval, who: Caller, note: str, now: datetime
-) -> Decided:
-    approvals.decide(db, found.id, who.name, now, approve=True, answer=note)
-    check_newest(db, decisions.get_decision(db, found.payload["decision_id"]))
-    return reviewing.decide_line(
-        desk,
-        db,
-        found.subject,
-        "override",
-        now,
-        who.name,
-        limit_minor=found.payload["limit_minor"],
-        note=found.payload["reason"],
-        approval_id=found.id,
-    )
-
-
-def _pause(
-    desk: Desk, db: Connection, found: Approval, who: Caller, note: str, now: datetime
-) -> None:
-    del desk
-    approvals.decide(db, found.id, who.name, now, approve=True, answer=note)
-    pausing.apply_pause(db, found.id, now)
-
-
-def _rules(
-    desk: Desk, db: Connection, found: Approval, who: Caller, note: str, now: datetime
-) -> None:
-    grades = desk.scores.grades()
-    terms = activating.Terms(desk.today(now), desk.book.opening.sources, grades)
-    activating.approve(db, found.id, who.name, note, terms, now)
-
-
-def _only_decide(
-    desk: Desk, db: Connection, found: Approval, who: Caller, note: str, now: datetime
-) -> None:
-    del desk
-    approvals.decide(db, found.id, who.name, now, approve=True, answer=note)
-
-
-_Approve = Callable[[Desk, Connection, Approval, Caller, str, datetime], Decided | None]
-_APPROVE: Final[Mapping[str, _Approve]] = {
-    "override": _override,
-    "pause": _pause,
-    activating.APPROVAL: _rules,
-}
-"""What becomes of an approved proposal, by its kind."""
 
 
 def _answered(db: Connection, approval_id: str, made: Decided | None) -> Outcome:

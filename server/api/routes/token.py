@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -24,19 +21,16 @@ from server.accounts.desk import Desk
 from server.api import schemas
 from server.api.access import Door
 from server.api.bodies import READ_S
+from server.api.guesses import Guesses
 from server.api.tokens import LIFE, Caller, Role, check_subject
-from server.store.access import Client, find_client, is_secret_of
-from shared.errors import TooMany, UsageError
+from server.store.access import Client
+from shared.errors import UsageError
 
 PATH: Final = "/v1/token"
 STATUSES: Final = (400, 401)
 """Those of its answers that have the form of RFC 6749."""
 _FORM: Final = "application/x-www-form-urlencoded"
 _MOST: Final = 8192
-# Each guess at a secret costs 16 MiB and a core for a moment.
-_AT_A_TIME: Final = 2
-_MOST_WAITING: Final = 32
-"""Who may wait for a turn: names are free to invent, so no rate of one name bounds them all."""
 _KNOWN: Final = ("grant_type", "client_id", "client_secret", "scope", "subject")
 _BODY: Final[dict[str, Any]] = {
     "security": [{"client": []}, {}],
@@ -73,36 +67,9 @@ class _RefusedError(Exception):
         self.why = why
 
 
-class _Turns:
-    """Lets guesses at secrets be checked a few at a time; who waits holds none of the threads."""
-
-    def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(_AT_A_TIME)
-        self._here = 0
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Give a turn.
-
-        Raises
-        ------
-        TooMany
-            If too many wait for one already.
-        """
-        if self._here >= _AT_A_TIME + _MOST_WAITING:
-            raise TooMany("too many ask for tokens", after=1, hint="wait a moment")
-        self._here += 1
-        try:
-            async with self._turns:
-                yield
-        finally:
-            self._here -= 1
-
-
-def routes(desk: Desk) -> APIRouter:
+def routes(_desk: Desk) -> APIRouter:
     """Return the route."""
     found = APIRouter(tags=["access"])
-    turns = _Turns()
     refusal = {"model": schemas.TokenRefusal}
 
     @found.post(
@@ -115,14 +82,13 @@ def routes(desk: Desk) -> APIRouter:
     async def token(request: Request) -> Response:
         """Give an access token for the client's own role, for a quarter of an hour."""
         door: Door = request.app.state.door
+        guesses: Guesses = request.app.state.guesses
         address = request.client.host if request.client else ""
         try:
             form = _form(request, await _read(request))
             name, secret = _credentials(request, form)
             door.throttle.check("token", address, name)
-            async with turns.one():
-                client = await run_in_threadpool(_checked, desk, name, secret)
-            who = _caller(client, form)
+            who = _caller(_known(await guesses.client(name, secret)), form)
         except _RefusedError as refused:
             return _refusal(refused)
         answer = {
@@ -208,16 +174,10 @@ def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str]:
     return unquote_plus(name), unquote_plus(secret)
 
 
-def _checked(desk: Desk, name: str, secret: str) -> Client:
-    """Return the client that a secret belongs to; it takes as long where there is none."""
-    with desk.store.read() as db:
-        found = find_client(db, name) if 0 < len(name) <= 64 and "\0" not in name else None
-    if found is not None and found.disabled_at is not None:
-        found = None
-    good = is_secret_of(found, secret)
-    if found is None or not good:
+def _known(client: Client | None) -> Client:
+    if client is None:
         raise _RefusedError("invalid_client", "there is no such client, or its secret is wrong")
-    return found
+    return client
 
 
 def _caller(client: Client, form: dict[str, str]) -> Caller:

@@ -243,6 +243,7 @@ class Challenger(Spanned):
     challenger: str | None
     people: Withheld
     limits: ShadowLimits | None
+    swap: dict[str, SwapCell | None] | None
     grades: dict[str, dict[str, int | None]] | None
     reasons: ShadowReasons | None
     outcomes: Outcomes | None

@@ -162,16 +162,35 @@ class _Search:
         highest_of: dict[str, int] = {}
         for size in range(1, together + 1):
             for codes in combinations(options, size):
-                largest = self.run(codes, [options[code][-1] for code in codes])
+                most = tuple(options[code][-1] for code in codes)
+                largest = self.run(codes, most)
                 alone = max((highest_of.get(code, 0) for code in codes), default=0)
                 if largest is None or (size > 1 and largest.expected_minor <= alone):
                     continue
-                tried = (self.run(codes, plan) for plan in product(*(options[c] for c in codes)))
-                helps = [advice for advice in tried if advice is not None]
+                helps = self._helpful(codes, [*product(*(options[one] for one in codes))], largest)
                 found += helps
                 if size == 1:
                     highest_of[codes[0]] = max(advice.expected_minor for advice in helps)
         return found
+
+    def _helpful(
+        self, codes: tuple[str, ...], plans: Sequence[tuple[tuple[Change, int], ...]], most: Advice
+    ) -> list[Advice]:
+        """Return what the plans of a set of actions give that help, smallest steps first.
+
+        Where the smallest steps give the limit of the largest ones on the same day, so do those
+        between (I8, I9): they need not be run, for nobody is told of a plan that costs more and
+        gives the same.
+        """
+        *lesser, _ = plans
+        if not lesser:
+            return [most]
+        least = self.run(codes, lesser[0])
+        ends = {(one.expected_minor, one.by) for one in (least, most) if one is not None}
+        if least is not None and len(ends) == 1 and least.cost <= min(map(_cost, lesser)):
+            return [least, most]
+        tried = [least, *(self.run(codes, plan) for plan in lesser[1:]), most]
+        return [advice for advice in tried if advice is not None]
 
     def run(self, codes: tuple[str, ...], plan: Sequence[tuple[Change, int]]) -> Advice | None:
         """Return the highest limit that a plan gives and doing nothing does not, or None."""
@@ -185,13 +204,17 @@ class _Search:
         if not gains:
             return None
         best = highest(gains)
-        cost = sum(cost for _, cost in plan)
+        cost = _cost(plan)
         limit, by = best.limit_minor, best.day
         return Advice(codes, changes, limit, self.usually(by), by, cost, best.offered)
 
     def usually(self, day: date) -> int:
         """Return the limit on a day if nothing changes."""
         return limit_on(self.usual, day)
+
+
+def _cost(plan: Sequence[tuple[Change, int]]) -> int:
+    return sum(cost for _, cost in plan)
 
 
 def _told(found: Sequence[Advice], most: int) -> tuple[Advice, ...]:

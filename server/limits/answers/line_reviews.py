@@ -9,16 +9,17 @@ older, and a balance that falls is out of a window's peak only when the window h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from server.limits.answers.whatif import Change, PolicyReviews, Step, Value, changed
-from server.limits.caps.decide import decide
+from server.limits.caps.caps import Inputs
+from server.limits.caps.decide import Decision, decide
 from server.limits.line.line import DRAWING, Line, State
 from server.limits.line.review import review
-from server.limits.line.target import target_of
+from server.limits.line.target import Target, target_of
 from server.limits.line.triggers import Facts
 from server.limits.rules.line_policy import LinePolicy
 from shared.errors import UsageError
@@ -54,6 +55,13 @@ class LineReviews:
     policy: LinePolicy
     caps: PolicyReviews
     scale: Decimal = Decimal(1)
+    # Plans that are tried one after another mostly ask the caps the same: what they answered.
+    _decided: dict[Inputs, tuple[Decision, Target]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    _days: dict[str, frozenset[int]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         if self.seen.outstanding_minor != self.caps.inputs.drawn_minor:
@@ -107,11 +115,20 @@ class LineReviews:
         at_caps = [one for one in held if one.fact not in _ON_THE_LINE]
         inputs = changed(caps.inputs, at_caps, best)
         inputs = replace(inputs, day=day, current_minor=line.effective_limit_minor)
-        decision = decide(caps.policy, caps.pack, caps.snapshot, inputs)
-        target = target_of(decision, self.policy, day, scale=self.scale)
+        decision, target = self._allowed(inputs)
         done = review(line, self._seen_on(day, held), target, self.policy, day)
         codes = tuple(reason.code for reason in done.reasons)
         return done.line, _step(done.line, day, decision.binding, codes)
+
+    def _allowed(self, inputs: Inputs) -> tuple[Decision, Target]:
+        """Return what the caps say, and the target that follows from it."""
+        known = self._decided.get(inputs)
+        if known is None:
+            caps = self.caps
+            decision = decide(caps.policy, caps.pack, caps.snapshot, inputs)
+            target = target_of(decision, self.policy, inputs.day, scale=self.scale)
+            known = self._decided[inputs] = (decision, target)
+        return known
 
     def _owed(self, change: Change) -> Change:
         """Return a share of the limit as the amount that is owed then."""
@@ -122,26 +139,25 @@ class LineReviews:
 
     def _seen_on(self, day: date, changes: Sequence[Change]) -> Facts:
         """Return what a review sees on a day."""
-        late = self.seen.days_past_due
-        if late:
-            late += (day - self.today()).days
-        seen = replace(self.seen, days_past_due=late)
-        measures = dict(seen.measures)
+        seen, measures = self.seen, dict(self.seen.measures)
+        told: dict[str, Any] = {}
+        if seen.days_past_due:
+            told["days_past_due"] = seen.days_past_due + (day - self.today()).days
         for one in changes:
             if one.fact in {"draws", "enquiries"}:
                 measures |= dict.fromkeys(self._windows(one.fact), int(one.value))
             elif one.fact == "days_past_due":
-                clear = None if one.value else (self.seen.clear_since or one.since)
-                seen = replace(seen, days_past_due=int(one.value), clear_since=clear)
+                told["days_past_due"] = int(one.value)
+                told["clear_since"] = None if one.value else (seen.clear_since or one.since)
             elif one.fact == "drawn_minor":
                 owed = int(one.value)
-                seen = replace(seen, outstanding_minor=owed)
+                told["outstanding_minor"] = owed
                 measures |= {
                     name: owed
                     for name, days in self._peaks().items()
                     if name in measures and one.since + timedelta(days=days) <= day
                 }
-        return replace(seen, measures=measures)
+        return replace(seen, measures=measures, **told)
 
     def _windows(self, metric: str) -> tuple[str, ...]:
         conditions = self._conditions(metric)
@@ -150,13 +166,16 @@ class LineReviews:
     def _peaks(self) -> dict[str, int]:
         return {f"peak_balance_{days}d": days for days in self._conditions("utilisation")}
 
-    def _conditions(self, metric: str) -> set[int]:
-        return {
-            one.days
-            for rule in self.policy.rules.values()
-            for one in (*rule.enter, *rule.exit)
-            if one.metric == metric
-        }
+    def _conditions(self, metric: str) -> frozenset[int]:
+        known = self._days.get(metric)
+        if known is None:
+            known = self._days[metric] = frozenset(
+                one.days
+                for rule in self.policy.rules.values()
+                for one in (*rule.enter, *rule.exit)
+                if one.metric == metric
+            )
+        return known
 
 
 def _step(line: Line, day: date, binding: tuple[str, ...], codes: tuple[str, ...]) -> Step:

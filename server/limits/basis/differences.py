@@ -45,6 +45,15 @@ class Difference:
             return f"{what}: gone, was {before}"
         return f"{what}: {before} becomes {after}{_change(self.before, self.after)}"
 
+    def sides(self, digits: int = 2) -> tuple[str, str, str]:
+        """Return before, after and the change in percent, in no language; any may be empty."""
+        money = self.path.endswith("_minor")
+        before, after = (
+            "" if one is None else _shown(one, money, digits) for one in (self.before, self.after)
+        )
+        share = _change(self.before, self.after) if before and after else ""
+        return before, after, share.strip(" ()")
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the JSON form; numbers that are not whole stand as texts."""
         return {"path": self.path, "before": _plain(self.before), "after": _plain(self.after)}

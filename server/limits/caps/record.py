@@ -19,7 +19,8 @@ from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import Decision, decide
 from server.limits.caps.snapshot import Snapshot
 from server.limits.rules.pack import Pack, parse_pack
-from server.limits.rules.policy import Policy, parse_policy
+from server.limits.rules.policy import Policy
+from server.limits.rules.policy_lint import parse_policy
 from shared.errors import ConfideError, LogBroken, UsageError
 
 KIND: Final = "confide/decision/1"

@@ -20,7 +20,7 @@ from server.limits.rules.catalogue import parse_catalogue
 from server.limits.rules.line_lint import parse_line_policy
 from server.limits.rules.macro import parse_overlays
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.monitor.bounds import parse_bounds
 from shared.errors import ConfigError
 

@@ -126,15 +126,32 @@ def terms_on(pack: Pack, day: date) -> Terms:
     )
 
 
-def room(partner: Partner, terms: Terms) -> int:
-    """Return what a partner may still lend with this lender (domain T27)."""
-    rooms = [
-        math.floor(terms.one_of_tier1 * partner.tier1_minor) - partner.with_us_minor,
-        math.floor(terms.all_of_loans * partner.loans_minor) - partner.joint_minor,
-    ]
+def bounds(partner: Partner, terms: Terms) -> dict[str, int]:
+    """Return what each bound of a partner leaves, below zero where it is passed (domain T27).
+
+    Parameters
+    ----------
+    partner : Partner
+    terms : Terms
+
+    Returns
+    -------
+    dict of str to int
+        Minor units: `one_of_tier1`, `all_of_loans`, and `agreed` where something was agreed.
+    """
+    found = {
+        "one_of_tier1": math.floor(terms.one_of_tier1 * partner.tier1_minor)
+        - partner.with_us_minor,
+        "all_of_loans": math.floor(terms.all_of_loans * partner.loans_minor) - partner.joint_minor,
+    }
     if partner.agreed_minor is not None:
-        rooms.append(partner.agreed_minor - partner.with_us_minor)
-    return max(0, min(rooms))
+        found["agreed"] = partner.agreed_minor - partner.with_us_minor
+    return found
+
+
+def room(partner: Partner, terms: Terms) -> int:
+    """Return what a partner may still lend with this lender: the least of its bounds."""
+    return max(0, min(bounds(partner, terms).values()))
 
 
 def least_own(amount_minor: int, share: Decimal) -> int:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from server.limits.basis.tables import Tables, parse_decimal_toml
 from server.limits.rules.pack import Pack
-from server.limits.rules.policy import parse_grades, parse_loss
-from server.limits.rules.pricing import parse_prices
+from server.limits.rules.policy_lint import parse_grades, parse_loss
+from server.limits.rules.prices import parse_prices
 from server.limits.rules.products import Catalogue, Product, Temporary, Velocity
 from shared.errors import ConfigError
 

@@ -17,7 +17,7 @@ from server.limits.basis.reasons import Reason
 from server.limits.basis.tables import Tables
 from server.limits.rules.pack import Pack
 from server.limits.rules.policy import GradeRow, LossCap, Policy
-from server.limits.rules.pricing import Price
+from server.limits.rules.prices import Price
 from shared.errors import NotFound
 
 
