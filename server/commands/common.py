@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.config import SECTIONS
 from shared.errors import ConfigError, UsageError
+from shared.sections import SECTIONS
 
 SCHEMA_VERSION = 1
 DEFAULT_FEDERATION = Path("federation.toml")

@@ -18,7 +18,7 @@ from server.commands.common import (
     parse_settings,
 )
 from server.coordinator import load_federation
-from shared.config import SECTIONS
+from shared.sections import SECTIONS
 
 config = typer.Typer(no_args_is_help=True, help="What the federation agreed on.")
 

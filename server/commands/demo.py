@@ -3,7 +3,8 @@
 The demo owns every party of its world, so it does what each of them would do at home: it makes
 their data and keys, trains, promotes the signed release, starts the limit service with everybody's
 score feed, and maps one customer of the payments platform to the pseudonym. What that customer then
-does with a line, and asks about it, is in `demo_story`.
+does with a line, and asks about it, is in `demo_story`. Where the service stays up, there are
+people to sign in as on its pages (`server.demo_people`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,10 +25,13 @@ from server.accounts.scores import HOME, load_policy
 from server.api.tokens import KEY_FILE, Role, read_keys
 from server.commands.common import Format, FormatOption, emit
 from server.commands.demo_story import Counter, live
+from server.commands.logins import NAME, check_demo, demo_logins, let_repaid_in
 from server.commands.model import open_registry
-from server.commands.train import Engine, EngineOption, run_training
+from server.commands.train import Engine, EngineOption, run_training, trainer
+from server.demo_people.logins import FILE
 from shared.edge.clock import utc_now
 from shared.errors import EnvironmentFault
+from shared.jobs import COORDINATOR
 
 # Who asks: the platform that owns the app.
 _PLATFORM = "payments"
@@ -60,21 +64,35 @@ def demo(
     federation = folder / "federation.toml"
     if not federation.exists():
         _own("data", "make", str(folder), "--customers", str(customers), "--seed", str(seed))
-        _own("init", str(folder))
-    result = run_training(federation, engine, {})
+        _own("init", str(folder), "--name", NAME)
+    elif stays:
+        check_demo(federation)
+    train_on = trainer(engine)
+    from server.engines.launcher import new_run  # noqa: PLC0415
+
+    result = run_training(federation, train_on, {}, new_run())
     name = result["release"]["name"]
     registry, agreed = open_registry(federation)
     registry.promote(name, agreed, utc_now(), "demo")
     feeds = sorted(str(path) for path in folder.glob(f"*/feeds/{name}.feed"))
-    with _service(federation, feeds, port) as (url, process):
-        customer = _explained(url, _platforms_customers(federation), federation)
+    known = _platforms_customers(federation)
+    if stays:
+        demo_logins(
+            federation, "", [Path(one) for one in feeds], [one["pseudonym"] for one in known]
+        )
+        _own("review", "count", "--federation", str(federation))
+    runs = federation.parent / agreed.home(COORDINATOR)
+    with _service(federation, feeds, runs, port) as (url, process):
+        customer = _explained(url, known, federation)
         if form is Format.JSON:
             emit({"training": result, "service": url, "customer": customer})
         else:
             screen.table(result)
             demo_screen.customer(customer, load_policy(None)[0].minor_digits)
         if stays:
+            people = let_repaid_in(federation, customer["pseudonym"])
             demo_screen.try_it(url, customer, federation)
+            demo_screen.pages(url, people, federation.parent / HOME / FILE)
             process.wait()
 
 
@@ -117,6 +135,8 @@ def _explained(url: str, customers: list[dict[str, str]], federation: Path) -> d
 def _chosen(counters: list[tuple[dict[str, str], Counter]]) -> dict[str, Any]:
     """Return a customer whom all holders know, with a limit that has something to explain.
 
+    A second demo in the same folder is somebody else's: who has a line cannot open another.
+
     Raises
     ------
     EnvironmentFault
@@ -125,7 +145,7 @@ def _chosen(counters: list[tuple[dict[str, str], Counter]]) -> dict[str, Any]:
     found: dict[str, Any] | None = None
     for customer, counter in counters:
         reply = counter.get(Role.CUSTOMER, f"/v1/customers/{customer['pseudonym']}/limit")
-        if not reply.is_success or reply.json()["score"]["missing"]:
+        if not reply.is_success or reply.json()["score"]["missing"] or _has_line(counter):
             continue
         limit = reply.json()
         if limit["score"]["grade"] in _PLAIN_GRADES:
@@ -137,9 +157,13 @@ def _chosen(counters: list[tuple[dict[str, str], Counter]]) -> dict[str, Any]:
     return found
 
 
+def _has_line(counter: Counter) -> bool:
+    return bool(counter.told(Role.CUSTOMER, "/v1/lines")["items"])
+
+
 @contextmanager
 def _service(
-    federation: Path, feeds: list[str], port: int
+    federation: Path, feeds: list[str], runs: Path, port: int
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run `confide serve` as a process of its own; stop it, whatever happens.
 
@@ -149,13 +173,14 @@ def _service(
         If it does not start; it has said why.
     """
     command = [sys.executable, "-m", "server.cli", "serve", "--format", "json"]
-    command += ["--federation", str(federation), "--port", str(port)]
+    command += ["--federation", str(federation), "--port", str(port), "--runs", str(runs)]
     command += [word for feed in feeds for word in ("--feeds", feed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
         try:
             yield _address(process), process
         except KeyboardInterrupt:  # it has reached the service, too
-            process.wait(_STOP_S)
+            with suppress(subprocess.TimeoutExpired):  # only this process was told
+                process.wait(_STOP_S)
         finally:
             process.terminate()
             try:

@@ -11,8 +11,8 @@ import typer
 from server.commands.common import DEFAULT_FEDERATION, FederationOption, Format, FormatOption, emit
 from server.doctor import agreed, machine, reach, secrets
 from server.doctor.findings import FAIL, OK, WARN, Finding, failed
-from server.federation_state import read_state
-from server.run_files import coordinator_home
+from server.engines.run_files import coordinator_home
+from server.federation.state import read_state
 from shared.config import Federation
 from shared.errors import UsageError
 from shared.jobs import COORDINATOR

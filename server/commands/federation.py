@@ -16,8 +16,8 @@ import typer
 
 from server.commands.common import DEFAULT_FEDERATION, FederationOption, Format, FormatOption, emit
 from server.coordinator import load_federation
-from server.federation_state import FOLDER, State, is_held, read_state, supervisor_of
-from server.run_files import coordinator_home
+from server.engines.run_files import coordinator_home
+from server.federation.state import FOLDER, State, is_held, read_state, supervisor_of
 from shared.errors import EnvironmentFault
 
 federation = typer.Typer(no_args_is_help=True, help="SuperLink, gate, relay and nodes that stay.")

@@ -18,8 +18,8 @@ from server.commands.common import (
     emit,
 )
 from server.coordinator import load_federation
-from server.registry import FOLDER, Registry
-from server.release_book import Entry
+from server.releases.book import Entry
+from server.releases.registry import FOLDER, Registry
 from shared.challenger.verdict import Verdict
 from shared.config import Federation
 from shared.edge.clock import utc_now

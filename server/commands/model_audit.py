@@ -20,7 +20,7 @@ from server.commands.common import (
     parse_settings,
 )
 from server.coordinator import load_federation
-from server.run_files import coordinator_home, run_folder
+from server.engines.run_files import coordinator_home, run_folder
 from shared.errors import NotFound
 
 

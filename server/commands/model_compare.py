@@ -26,7 +26,7 @@ from server.commands.common import (
 )
 from server.commands.desks import opened_desk
 from server.coordinator import load_federation
-from server.registry import FOLDER, Registry, signed_verdict
+from server.releases.registry import FOLDER, Registry, signed_verdict
 from shared.challenger import compare as paired
 from shared.challenger.compare import LEVEL, REPLICATES, Comparison, Pairs
 from shared.challenger.verdict import Verdict

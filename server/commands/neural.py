@@ -13,7 +13,7 @@ import typer
 from server import screen
 from server.commands.common import Format, emit
 from server.coordinator import load_federation
-from server.registry import FOLDER, Registry
+from server.releases.registry import FOLDER, Registry
 from shared.challenger.verdict import Verdict
 from shared.edge.clock import utc_now
 from shared.release import unpack_release
@@ -24,8 +24,9 @@ def train_neural(
     flags: dict[str, Any],
     form: Format,
     train: Callable[..., dict[str, Any]],
+    run: str,
     *,
-    resume: str = "",
+    resume: bool = False,
 ) -> None:
     """Train and release the neural model; progress goes to stderr, the result to stdout.
 
@@ -36,9 +37,10 @@ def train_neural(
         Settings from the command line, by path.
     form : Format
     train : callable
-        The engine's: `server.launcher.train_local`, or what takes the same arguments.
-    resume : str
-        A run to go on with from its last round; empty for a new one.
+        The engine's: `server.engines.launcher.train_local`, or what takes the same arguments.
+    run : str
+    resume : bool
+        Whether to go on with it from its last round.
 
     Raises
     ------
@@ -49,12 +51,10 @@ def train_neural(
     warnings.filterwarnings("ignore", "Protobuf gencode", UserWarning)
     # Flower takes a second to import; only here.
     from server.app import NEURAL  # noqa: PLC0415
-    from server.launcher import new_run  # noqa: PLC0415
 
     started = time.perf_counter()
-    run = resume or new_run()
     typer.echo(f"run {run}", err=True)
-    outcome = train(federation_path, run, flags, _tell, model=NEURAL, resume=bool(resume))
+    outcome = train(federation_path, run, flags, _tell, model=NEURAL, resume=resume)
     outcome["seconds"] = time.perf_counter() - started
     outcome["release"] = file_release(federation_path, flags, outcome)
     if form is Format.JSON:

@@ -24,7 +24,7 @@ def register(
 ) -> None:
     """Let every party's pinned node key in; before that, a node that starts is turned away."""
     # Flower takes a second to import; only here.
-    from server.flower_engine import register_nodes  # noqa: PLC0415
+    from server.engines.flower import register_nodes  # noqa: PLC0415
 
     parties = register_nodes(federation, superlink)
     if form is Format.JSON:

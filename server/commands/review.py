@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from server.accounts import picturing
+from server.accounts.desk import Desk
 from server.accounts.nightly import PAGE, review_due
 from server.accounts.nights import Night
 from server.commands.common import (
@@ -23,6 +26,7 @@ from server.commands.common import (
 from server.commands.desks import opened_desk
 from server.store import people
 from server.store.lease import lease
+from shared.errors import Conflict
 
 review = typer.Typer(no_args_is_help=True, help="Reviews of all lines that are due.")
 _JOB = "nightly-review"
@@ -48,12 +52,39 @@ def run_reviews(
             known = people.run_of(db, (guard or today).isoformat())
         over = known is not None and known["done_at"] is not None
         night = review_due(desk, guard, page=page, told=_progress(form, over=over))
+        if not over:
+            with suppress(Conflict):  # another process counts at this moment
+                _count(desk, form)
     if form is Format.JSON:
         emit({**asdict(night), "day": str(night.day), "nothing_to_do": over})
     else:
         _print(night, over=over)
     if night.failures:
         raise typer.Exit(1)
+
+
+@review.command("count")
+def count_portfolio(
+    federation: FederationOption = DEFAULT_FEDERATION,
+    store: StoreOption = "",
+    policy: PolicyOption = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Count the figures of the portfolio that pages show; `run` does it after each night."""
+    with opened_desk(federation, store, policy) as desk:
+        _count(desk, form)
+        day = str(desk.today(desk.clock()))
+    if form is Format.JSON:
+        emit({"day": day, "counted": True})
+    else:
+        typer.echo(f"{day}: the portfolio is counted")
+
+
+def _count(desk: Desk, form: Format) -> None:
+    def told(done: int, every: int) -> None:
+        typer.echo(f"{done} of {every} lines counted", err=True)
+
+    picturing.count(desk, None if form is Format.JSON else told)
 
 
 def _progress(form: Format, *, over: bool) -> Callable[[Night], None] | None:

@@ -15,7 +15,7 @@ from server.accounts.rules import rule_texts, rulebook_of
 from server.commands.common import store_url
 from server.coordinator import load_federation
 from server.limits.line.delinquency import local_day
-from server.registry import FOLDER, Registry
+from server.releases.registry import FOLDER, Registry
 from server.store.engine import Store, open_store
 from shared.edge.clock import utc_now
 from shared.errors import ReleaseRefused

@@ -6,6 +6,8 @@ import ipaddress
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +28,8 @@ from server.commands.common import (
     store_url,
 )
 from server.commands.score import FeedsOption, take_feeds
-from server.listening import listen
+from server.hosting.listening import listen
+from server.runs import link
 from server.supervisor import Supervisor
 from server.worker import Task, run
 from shared.edge.files import exclusive, refuse_open
@@ -46,6 +49,12 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=64)] = 1,
     store: StoreOption = "",
     feeds: FeedsOption = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            help="The coordinator's folder: operators watch its runs; read, never written."
+        ),
+    ] = None,
     certificate: Annotated[
         Path | None, typer.Option(help="TLS certificate; needed beyond this machine.")
     ] = None,
@@ -54,6 +63,7 @@ def serve(
 ) -> None:
     """Serve scores, limits, lines and their proofs over HTTP."""
     _check_tls(host, certificate, key)
+    _check_runs(runs)
     home = federation.parent / HOME
     task = Task(
         federation=str(federation.absolute()),
@@ -62,11 +72,12 @@ def serve(
         certificate=str(certificate or ""),
         key=str(key or ""),
         listener=-1,
+        runs=str(runs.absolute()) if runs else "",
     )
     with exclusive(home, what="limit service"):
         desk = _prepared(task, feeds or [])
         release = desk.scores.feeds.shelf.release
-        with listen(host, port) as listener:
+        with listen(host, port) as listener, _known(home, host, listener, task):
             _tell(host, listener, release.name if release else None, form, tls=bool(certificate))
             if workers == 1:
                 _alone(task, desk, listener)
@@ -99,13 +110,36 @@ def _prepared(task: Task, feeds: list[Path]) -> Desk:
 def _tell(
     host: str, listener: socket.socket, release: str | None, form: Format, *, tls: bool
 ) -> None:
-    bound = listener.getsockname()[1]
-    name = f"[{host}]" if ":" in host else host
-    url = f"{'https' if tls else 'http'}://{name}:{bound}"
+    bound, url = listener.getsockname()[1], _url(host, listener, tls=tls)
     if form is Format.JSON:
         emit({"url": url, "port": bound, "release": release})
     else:
         typer.echo(f"{release or 'no release yet'} at {url} (Ctrl-C ends it)")
+
+
+def _url(host: str, listener: socket.socket, *, tls: bool) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _known(home: Path, host: str, listener: socket.socket, task: Task) -> Iterator[None]:
+    """Let `confide train` know, while the service is up, where its runs can be watched."""
+    if not task.runs:
+        yield
+        return
+    url = _url(host, listener, tls=bool(task.certificate))
+    link.leave(home, link.Watched(url, task.runs))
+    try:
+        yield
+    finally:
+        link.take_away(home)
+
+
+def _check_runs(runs: Path | None) -> None:
+    if runs is not None and not runs.is_dir():
+        hint = "name the coordinator's folder, beside the federation file"
+        raise EnvironmentFault(f"cannot read {runs}: no such folder", hint=hint)
 
 
 def _alone(task: Task, desk: Desk, listener: socket.socket) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import typer
 
 from server.commands.common import Format, emit
-from shared.config import Neural
 from shared.errors import UsageError
+from shared.sections import Neural
 from shared.settings import Reader, overlay
 from shared.simulated import Simulation
 
@@ -64,12 +64,12 @@ def train_simulation(options: Options, flags: Mapping[str, Any], form: Format) -
     UsageError
         If table or contract are missing, or another setting is given.
     ConfideError
-        See `server.simulation_engine.simulate`.
+        See `server.engines.simulation_engine.simulate`.
     """
     # Flower's own generated code may be older than the protobuf that it runs on.
     warnings.filterwarnings("ignore", "Protobuf gencode", UserWarning)
-    from server.launcher import new_run  # noqa: PLC0415 - Flower takes a second to import
-    from server.simulation_engine import check_ray, simulate  # noqa: PLC0415
+    from server.engines.launcher import new_run  # noqa: PLC0415 - Flower takes a second to import
+    from server.engines.simulation_engine import check_ray, simulate  # noqa: PLC0415
 
     check_ray()
     started = time.perf_counter()

@@ -1,0 +1,1 @@
+"""What the coordinator wrote down of its runs, for who watches: read alone, and no key opened."""

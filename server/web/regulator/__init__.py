@@ -1,0 +1,31 @@
+"""A regulator's pages: the log and its heads, a sample decided again, the rules over time.
+
+What is shown can be taken along and verified without this service.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from server.api.tokens import Role
+from server.web.regulator import log, sampling, versions
+from server.web.render import Item, Section, Site
+
+SECTION: Final = Section(
+    Role.REGULATOR,
+    (
+        Item("/audit", "nav.heads"),
+        Item("/audit/sample", "nav.sample"),
+        Item("/audit/rules", "nav.versions"),
+    ),
+)
+
+
+def routes(site: Site) -> APIRouter:
+    """Return the routes of a regulator's pages."""
+    found = APIRouter(include_in_schema=False)
+    for part in (log, sampling, versions):
+        part.add(found, site)
+    return found
