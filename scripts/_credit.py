@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.holdings import write_table
-from clients.setup import init_federation
+from clients.keys.setup import init_federation
 from shared.edge.files import write_atomic
 
 Table = dict[str, NDArray[Any]]

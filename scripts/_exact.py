@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients import builder
-from clients.parts import encode, plans_from_value
+from clients.card import builder
+from clients.card.parts import encode, plans_from_value
 from clients.party import Party
 from server.coordinator import load_federation
 from shared import metrics

@@ -23,7 +23,8 @@ import numpy as np
 from _bench import Bar, load, show_mapping
 from _credit import BUILDER, Split, holders, make_federation, resampled
 
-from clients import builder, phases
+from clients import phases
+from clients.card import builder
 from clients.party import Party
 from server.coordinator import Coordinator, load_federation
 from shared.channel import Frame, QueueChannel

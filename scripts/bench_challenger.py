@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from clients import network_feeds
-from clients.banks import same_features, split_customers
-from clients.champion import champions
-from clients.datasets import embedded_contract, fetch_uci_default, write_parties
-from clients.parts import encode
+from clients.card.parts import encode
+from clients.data.datasets import embedded_contract, fetch_uci_default, write_parties
+from clients.data.split import same_features, split_customers
+from clients.keys.setup import init_federation
+from clients.neural import feeds as network_feeds
+from clients.neural.champion import champions
 from clients.party import Party
-from clients.setup import init_federation
 from scripts import _bench, _credit
-from server.launcher import new_run, train_local
+from server.engines.launcher import new_run, train_local
 from shared.challenger.compare import Pairs, delong
 from shared.challenger.points import points_of
 from shared.release import unpack_release

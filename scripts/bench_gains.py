@@ -8,7 +8,7 @@ uci_default without demographics. For each bank and for both models:
 - neural: the network of its own customers alone, the federation's, and what it keeps after the
   do-no-harm check, over several seeds;
 - card: the card fitted on its own counts, the one on the counts of all banks, and what the
-  do-no-harm check tells it to use (`clients/own_card.py`, which looks at the customers to evaluate
+  do-no-harm check tells it to use (`clients/card/own.py`, which looks at the customers to evaluate
   on); nothing is drawn. Alone it needs no floors for others' sake: a bin holds a twentieth of a
   small bank.
 
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from clients import own_card
+from clients.card import own as own_card
 from scripts import _bench
 from scripts._paired import paired
 from scripts.bench_neural import AGREED, Bank, encoded, federate, read_uci, recipe
@@ -45,9 +45,10 @@ from shared.neural.train import default_prob
 from shared.scorecard.bins import Floors
 from shared.scorecard.buckets import count_all, tallies
 from shared.scorecard.build import BuildSettings, draft_card
-from shared.scorecard.columns import BlockPlan, ColumnSettings
+from shared.scorecard.columns import BlockPlan
 from shared.scorecard.common import choose_pairs, count_cells, plan_singles, propose_pairs
 from shared.scorecard.moments import pooled
+from shared.scorecard.planning import ColumnSettings
 
 Floats = NDArray[np.float64]
 PARTS = {

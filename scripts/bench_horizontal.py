@@ -21,13 +21,13 @@ import numpy as np
 from _bench import Bar, machine, show_bars, show_mapping, versions, write_json
 from numpy.typing import NDArray
 
-from clients.banks import same_features, split_customers
-from clients.builder import settings_of
-from clients.datasets import embedded_contract, fetch_uci_default, write_parties
-from clients.parts import plans_from_value
+from clients.card.builder import settings_of
+from clients.card.parts import plans_from_value
+from clients.data.datasets import embedded_contract, fetch_uci_default, write_parties
+from clients.data.split import same_features, split_customers
+from clients.keys.setup import init_federation
 from clients.party import Party
-from clients.setup import init_federation
-from server.launcher import new_run, train_local
+from server.engines.launcher import new_run, train_local
 from shared.contract import EVERY
 from shared.scorecard.build import draft_card
 from shared.scorecard.columns import BlockPlan

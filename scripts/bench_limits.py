@@ -48,7 +48,7 @@ from server.api.tokens import KEY_FILE, OFFLINE, Caller, Role, make_keys, mint
 from server.limits.caps.caps import Inputs
 from server.limits.caps.decide import decide
 from server.limits.caps.snapshot import Share
-from server.registry import Registry
+from server.releases.registry import Registry
 from shared.config import Federation, parse_federation
 from shared.feed import FeedRow, pack_feed
 from shared.identity import Identity

@@ -24,18 +24,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from clients.banks import same_features
-from clients.datasets import embedded_contract, fetch_uci_default
-from clients.neural_data import _unit
+from clients.data.datasets import embedded_contract, fetch_uci_default
+from clients.data.split import same_features
+from clients.neural.data import _unit
 from scripts import _bench, _credit
 from shared import metrics
-from shared.config import Neural
 from shared.contract import EVERY, Feature, check_columns
 from shared.neural import average
 from shared.neural.inputs import Encoding, own_counts
 from shared.neural.layout import Layout
 from shared.neural.personal import log_losses
 from shared.neural.train import Recipe, default_prob, train
+from shared.sections import Neural
 
 AGREED = Neural()
 FLOOR = 100

@@ -28,9 +28,9 @@ from _credit import BILLS, PAYMENTS
 from bench_privacy import FEATURES, HIDDEN, LEARNING_RATE, RANGES, RATE, STEPS, banks_of, read
 
 from clients.holdings import write_table
-from clients.neural_data import learning, testing
+from clients.keys.setup import init_federation
+from clients.neural.data import learning, testing
 from clients.party import Party
-from clients.setup import init_federation
 from clients.store import Store
 from shared import metrics
 from shared.config import Federation

@@ -48,8 +48,9 @@ from shared.scorecard.bins import Axis, Floors
 from shared.scorecard.blocks import Block
 from shared.scorecard.buckets import count_all
 from shared.scorecard.build import BuildSettings, draft_card
-from shared.scorecard.columns import BlockPlan, ColumnSettings, plan_blocks
+from shared.scorecard.columns import BlockPlan
 from shared.scorecard.moments import Moments, add, pooled
+from shared.scorecard.planning import ColumnSettings, plan_blocks
 from shared.scorecard.thin import thin
 
 Floats = NDArray[np.float64]

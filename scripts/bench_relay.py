@@ -29,7 +29,7 @@ from typing import Any, Protocol
 from _bench import Bar, load, machine, peak_rss_mb, show_bars, show_mapping, spread, versions
 from _bench import write_json as write
 
-from clients.keyfiles import make_keys
+from clients.keys.keyfiles import make_keys
 from shared.channel import QueueChannel
 from shared.edge.files import load_identity
 from shared.edge.tls import tls_context

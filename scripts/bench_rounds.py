@@ -25,9 +25,9 @@ from typing import Any
 
 from _bench import load, machine, show_mapping, spread, versions, write_json
 
-from clients.datasets import embedded_contract
+from clients.data.datasets import embedded_contract
+from clients.data.world import make_world
 from clients.holdings import write_table
-from clients.world import make_world
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = ROOT / "scripts" / "plain_sum"
@@ -75,7 +75,7 @@ def train_once(engine: str, federation: Path, count: int) -> None:
     """Train in this process; print each round's seconds and bytes as JSON."""
     # Flower and torch take seconds to import; the process that measures needs neither.
     from server.commands.train import Engine, trainer  # noqa: PLC0415
-    from server.launcher import new_run  # noqa: PLC0415
+    from server.engines.launcher import new_run  # noqa: PLC0415
     from shared.protocols import sum as sums  # noqa: PLC0415
 
     flags = {"neural.rounds": count, "neural.local_epochs": 1}

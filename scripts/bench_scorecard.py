@@ -55,7 +55,7 @@ from _growth import grow
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from server.coordinator import load_federation
-from server.launcher import new_run, train_local
+from server.engines.launcher import new_run, train_local
 
 PHASES = ("align", "moments", "score")
 PACKAGES = ("confide", "numpy", "cryptography", "flwr", "scikit-learn", "xgboost-cpu|xgboost")

@@ -1,14 +1,15 @@
-"""Hold the compose files against what `confide train --engine flower` starts, and their promises.
+"""Hold the compose files against what `confide federation up` starts, and their promises.
 
-    python scripts/check_compose.py
+    python -m scripts.check_compose
 
-The launcher and the compose file start the same SuperLink, relay and nodes. Their commands are
-compared word by word: addresses are those of the containers, everything else must be equal. Then
+The supervisor and the compose file start the same SuperLink, gate, relay and nodes. Their
+commands are compared word by word: addresses are those of the containers, all else is equal. Then
 the promises: nobody else mounts a party's volume, `setup` alone the one with the CA's key,
-PostgreSQL alone its data; parties meet the coordinator, the relay and the limit service and never
-each other, only the limit service and Grafana are published, on this machine, and no container may
-do more than it must. deploy/coordinator and deploy/party are the same on machines apart: their
-commands are compared likewise. Prints every finding; exits with 1 if there is one.
+PostgreSQL alone its data; parties meet the gate, the relay and the limit service, never each other
+and never the SuperLink (_compose_networks.py), only the limit service and Grafana are published, on
+this machine, and no container may do more than it must. deploy/coordinator and deploy/party are the
+same on machines apart: their commands are compared likewise. Prints every finding; exits with 1 if
+there is one.
 """
 
 from __future__ import annotations
@@ -21,21 +22,18 @@ from typing import Any
 
 import yaml
 
-from clients.keyfiles import AUTHORITY
-from server.deployment import HOST, RELAY, SUPERLINK, Deployment, Service
-from server.flower_engine import _Plan, _services
-from shared.config import Federation, Member
+from clients.keys.keyfiles import AUTHORITY
+from scripts import _compose_networks as meet
+from scripts._compose_table import BASE, RELAY_PORT, launched, place, places
+from server.engines.deployment import RELAY, SUPERLINK, Deployment, Service
+from server.federation.plan import GATE
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = Path("/federation")
-SUPERLINK_PORT, RELAY_PORT, NODE_PORT = 8000, 8001, 9094
-MEETING = {SUPERLINK, RELAY, "limits"}
-PUBLISHED = {"limits", "grafana"}
+OPERATORS = (SUPERLINK, GATE, RELAY)
 USER = "10001:10001"
 WATCHING = "./deploy/observability"
 APART = {"PARTY": "bank", "COORDINATOR": "coordinator.example"}
 NODE = ["python", "-m", "clients.supernode"]
-DATABASE = BASE / "coordinator" / "superlink.db"
 
 Compose = Mapping[str, Any]
 
@@ -46,15 +44,14 @@ def findings(compose: Compose, dockerfile: str) -> list[str]:
     parties = sorted(name for name, one in services.items() if one.get("entrypoint") == NODE)
     if not parties:
         return ["no service runs clients.supernode"]
-    moved = {
-        SUPERLINK: {HOST: "0.0.0.0"},
-        RELAY: {HOST: "0.0.0.0"},
-        **{name: {f"{HOST}:{SUPERLINK_PORT}": f"{SUPERLINK}:{SUPERLINK_PORT}"} for name in parties},
-    }
     table = launched(parties, f"wss://{RELAY}:{RELAY_PORT}")
+    moved = places(parties, GATE)
     found = [*_commands(services, table, moved), *_profiles(services, table)]
     found += [*_environment(services, table, dockerfile), *_images(services, dockerfile)]
-    found += [*_volumes(services, parties), *_networks(compose, parties)]
+    found += [*_volumes(services, parties), *meet.meetings(compose, parties)]
+    heard = {name: (f"{name}.watched", "watched") for name in OPERATORS}
+    heard |= {name: (f"{name}.watched", f"{name}-watched") for name in parties}
+    found += meet.metrics_heard(services, heard)
     return found + [f"{name}: {text}" for name, one in services.items() for text in _hardening(one)]
 
 
@@ -62,16 +59,16 @@ def findings_apart(coordinator: Compose, party: Compose, dockerfile: str) -> lis
     """Return what is wrong with the files for machines apart, a line each."""
     name, host = APART["PARTY"], APART["COORDINATOR"]
     table = launched([name], f"wss://{host}:{RELAY_PORT}")
-    moved = {
-        SUPERLINK: {HOST: "0.0.0.0"},
-        RELAY: {HOST: "0.0.0.0"},
-        name: {f"{HOST}:{SUPERLINK_PORT}": f"{host}:{SUPERLINK_PORT}"},
-    }
+    moved = places([name], host) | {name: place(0, host, "node")}
     services = {**coordinator["services"], **party["services"]}
     services[name] = services.pop("node")
     found = [*_commands(services, table, moved), *_environment(services, table, dockerfile)]
     found += [f"{name}: {text}" for name, one in services.items() for text in _hardening(one)]
-    published = {SUPERLINK, RELAY, "limits"}
+    published = {GATE, RELAY, "limits"}
+    found += meet.meetings_apart(coordinator)
+    heard = {one: (f"{one}.watched", "watched") for one in OPERATORS}
+    found += meet.metrics_heard(coordinator["services"], heard)
+    found += meet.metrics_heard(party["services"], {"node": ("node.watched", "watched")})
     return found + [
         f"{one}: publishes {services[one]['ports']}"
         for one in services
@@ -93,30 +90,20 @@ def filled(text: str) -> Compose:
     return whole
 
 
-def launched(parties: list[str], relay: str) -> dict[str, Service]:
-    """Return what the launcher would start for these parties, at the containers' places."""
-    members = {name: Member("0" * 64, "0" * 64, name) for name in parties}
-    federation = Federation("demo", parties[0], "contract.toml", Member("1" * 64), members)
-    plan = _Plan(federation, BASE / "federation.toml", "run", BASE / "coordinator", "scorecard")
-    ports = [SUPERLINK_PORT, RELAY_PORT, *[NODE_PORT] * len(parties)]
-    whole = _services(plan, ports, relay, DATABASE)
-    return {service.name: service for service in whole}
-
-
 def _commands(
     services: Compose, table: Mapping[str, Service], moved: Mapping[str, Mapping[str, str]]
 ) -> Iterator[str]:
     for name, service in table.items():
-        # Held back by the launcher until they are registered; here they start after `register`.
+        # Held back by the supervisor until registered; here they start after `register`.
         words = [word for word in service.command if word != "--hold"]
         wanted = ["python", *(moved[name].get(word, word) for word in words)]
         given = services.get(name)
         if given is None:
-            yield f"{name}: the launcher starts it, the compose file does not"
+            yield f"{name}: `federation up` starts it, the compose file does not"
             continue
         written = [*given["entrypoint"], *_words(given["command"])]
         if sorted(_pairs(written)) != sorted(_pairs(wanted)):
-            yield f"{name}: runs {' '.join(written)}; the launcher runs {' '.join(wanted)}"
+            yield f"{name}: runs {' '.join(written)}; `federation up` runs {' '.join(wanted)}"
 
 
 def _profiles(services: Compose, table: Mapping[str, Service]) -> Iterator[str]:
@@ -132,7 +119,7 @@ def _profiles(services: Compose, table: Mapping[str, Service]) -> Iterator[str]:
 
 def _images(services: Compose, dockerfile: str) -> Iterator[str]:
     """Every image of ours is a target, built by somebody in each profile that runs it."""
-    targets = set(re.findall(r"(?m)^FROM runtime AS (\w+)$", dockerfile))
+    targets = set(re.findall(r"(?m)^FROM (?!\$)\S+ AS (\w+)$", dockerfile))
     built: dict[str, set[str]] = {}
     for one in services.values():
         if "build" in one:
@@ -165,7 +152,7 @@ def _pairs(words: list[str]) -> list[tuple[str, ...]]:
 
 
 def _environment(services: Compose, table: Mapping[str, Service], dockerfile: str) -> Iterator[str]:
-    """Compare what the launcher tells Flower, and numpy, by variables."""
+    """Compare what Flower, and numpy, are told by variables."""
     image = dict(re.findall(r"(?m)^(?:ENV)?\s+([A-Z_]+)=(\S+?)(?: \\)?$", dockerfile))
     here = Path()
     deployment = Deployment("", here, here, {}, print, _guard=None)  # type: ignore[arg-type]
@@ -175,7 +162,7 @@ def _environment(services: Compose, table: Mapping[str, Service], dockerfile: st
         for key, value in told.items():
             ours = key.startswith(("FLWR_", "OMP_", "OPENBLAS_")) and key != "FLWR_HOME"
             if ours and str(given.get(key)) != value:
-                yield f"{name}: {key} is {given.get(key)!r}; the launcher sets {value!r}"
+                yield f"{name}: {key} is {given.get(key)!r}; `federation up` sets {value!r}"
 
 
 def _volumes(services: Compose, parties: list[str]) -> Iterator[str]:
@@ -183,7 +170,7 @@ def _volumes(services: Compose, parties: list[str]) -> Iterator[str]:
     allowed |= {"authority": {"setup"}, "limits": {"setup", "limits", "watcher"}}
     allowed |= {"database": {"setup", "postgres"}, "watching": {"watcher", "prometheus"}}
     allowed["password"] = {"setup", "postgres", "limits", "watcher"}
-    allowed["coordinator"] = {"setup", SUPERLINK, RELAY, "register", "train"}
+    allowed["coordinator"] = {"setup", *OPERATORS, "register", "train"}
     for name, one in services.items():
         for source, target, writes in map(_mount, one.get("volumes", [])):
             if source in allowed and name not in allowed[source]:
@@ -206,32 +193,6 @@ def _mount(given: str | Mapping[str, Any]) -> tuple[str, str, bool]:
         return given["source"], given["target"], not given.get("read_only")
     source, target, *mode = given.split(":")
     return source, target, mode != ["ro"]
-
-
-def _networks(compose: Compose, parties: list[str]) -> Iterator[str]:
-    services, networks = compose["services"], compose["networks"]
-    members = {
-        network: {name for name, one in services.items() if network in one.get("networks", [])}
-        for network in networks
-    }
-    for party in parties:
-        for network in services[party]["networks"]:
-            beyond = members[network] - MEETING - {party, f"{party}-feed"}
-            if beyond:
-                yield f"{party}: meets {', '.join(sorted(beyond))} on network {network}"
-    for network, one in networks.items():
-        if not (one or {}).get("internal") and not members[network] <= PUBLISHED:
-            inside = ", ".join(sorted(members[network] - PUBLISHED))
-            yield f"{inside}: network {network} leads out"
-    beyond = members.get("database", set()) - {"postgres", "limits", "watcher"}
-    if beyond:
-        yield f"{', '.join(sorted(beyond))}: meets the database"
-    for name, one in services.items():
-        if "networks" not in one and one.get("network_mode") != "none":
-            yield f"{name}: is on the default network"
-        for port in one.get("ports", []):
-            if name not in PUBLISHED or not port.startswith("127.0.0.1:"):
-                yield f"{name}: publishes {port}"
 
 
 def _hardening(one: Compose) -> Iterator[str]:
@@ -271,7 +232,7 @@ def main() -> int:
     ]
     found = [f"compose.yml: {text}" for text in findings(demo, dockerfile)]
     found += [f"deploy: {text}" for text in findings_apart(*apart, dockerfile)]
-    print(*found, sep="\n") if found else print("as the launcher")
+    print(*found, sep="\n") if found else print("as `confide federation up`")
     return 1 if found else 0
 
 
