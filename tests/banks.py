@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from clients.datasets import split_holdings, write_parties
+from clients.data.datasets import split_holdings, write_parties
 from clients.holdings import parse_contract
-from clients.setup import init_federation
+from clients.keys.setup import init_federation
 from tests.whole_runs import LIGHT, change
 
 BANKS = ("east", "north", "south", "west")

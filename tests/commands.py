@@ -25,7 +25,7 @@ class Running:
     """
 
     #: Seconds; generous: the machine may be busy with other work.
-    limit = 120.0
+    limit = 240.0
 
     def __init__(self, folder, *arguments, env=None):
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from server import cli
+from tests.depth import depth
 
 # How fast a machine is, and what else it does, is no property of the code.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient",
+    deadline=None,
+    max_examples=depth(50, 100),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("patient")
 
 # Commands that are started from here must hear Ctrl-C, also where this was started with `&`.

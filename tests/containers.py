@@ -1,4 +1,8 @@
-"""A container engine for tests, and compose projects on it.
+"""A container engine for tests, compose projects on it, and the demo as one.
+
+    with an_engine() as environment, images(environment) as environment, Demo(environment) as demo:
+        demo.up()
+        demo.inside("bank", "id", "-u")
 
 $CONFIDE_TEST_ENGINE is `docker` for the engine that already runs, or a script that starts a private
 one: it is called with a new folder and a command, runs the command with DOCKER_HOST set and a base
@@ -25,6 +29,9 @@ from tests.postgres import image_context, programs
 from tests.support import ROOT
 
 _START_S, _BUILD_S = 300, 1500
+FEEDS_S = 300
+IMAGES = ("limits", "coordinator", "party")
+PARTIES = ("bank", "bureau", "ecommerce", "payments")
 POSTGRES = "confide-test-postgres:local"
 
 
@@ -96,6 +103,44 @@ def with_postgres(environment):
     return environment | {"POSTGRES_IMAGE": POSTGRES}
 
 
+@contextmanager
+def images(environment):
+    """Build the three images, once for every project; give the environment that names them.
+
+    IMAGE is the beginning of their names, as compose.yml takes it; `image` gives a whole one.
+    """
+    name = f"confide-test-{os.getpid()}"
+    environment = environment | {"IMAGE": name}
+    try:
+        for target in IMAGES:
+            base = f"BASE={environment['BASE']}"
+            tag = image(environment, target)
+            words = ["docker", "build", "--target", target, "--build-arg", base, "-t", tag, ROOT]
+            done = subprocess.run(
+                words,
+                check=False,
+                capture_output=True,
+                text=True,
+                env=environment,
+                timeout=_BUILD_S,
+            )
+            assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        yield environment
+    finally:
+        tags = [image(environment, target) for target in IMAGES]
+        subprocess.run(
+            ["docker", "image", "rm", "--force", *tags],
+            check=False,
+            capture_output=True,
+            env=environment,
+        )
+
+
+def image(environment, target):
+    """Return the name of an image that `images` has built."""
+    return f"{environment['IMAGE']}-{target}:demo"
+
+
 def free_port():
     """Return a port of this machine that is free now."""
     with socket.socket() as one:
@@ -137,9 +182,6 @@ class Project:
     def compose(self, *words, **options):
         return self.docker("compose", "--project-name", self.name, *self.options, *words, **options)
 
-    def build(self):
-        self.compose("build", timeout=_BUILD_S)
-
     def up(self, *services, timeout=1200):
         """Start, and wait until all are healthy; say what they said if they are not."""
         words = ("up", "-d", "--no-build", "--wait", *services)
@@ -165,3 +207,50 @@ class Project:
             for kind in (("ps", "-a"), ("volume", "ls"), ("network", "ls"))
             for line in self.docker(*kind, "-q", "--filter", label).stdout.split()
         ]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        left = self.down()
+        assert kind or left == []
+
+    def stranger(self, target, *words, network):
+        """Run Python in a container that has no volume, so no key, in a network of the project."""
+        where = ("--network", f"{self.name}_{network}", "--read-only", "--tmpfs", "/tmp:exec")
+        entry = ("--entrypoint", "python", "-e", "NO_PROXY=*")
+        name = image(self.environment, target)
+        return self.docker("run", "--rm", *where, *entry, name, *words, check=False, timeout=900)
+
+    def addresses(self, service):
+        """Return a service's address in each network, by the network's name in the file."""
+        told = json.loads(self.docker("inspect", self.services()[service]["ID"]).stdout)
+        there = told[0]["NetworkSettings"]["Networks"]
+        return {name.removeprefix(f"{self.name}_"): one["IPAddress"] for name, one in there.items()}
+
+
+class Demo(Project):
+    """The project of compose.yml.
+
+    Parameters
+    ----------
+    environment : dict
+        From `images`.
+    customers : int
+    profile : str
+    """
+
+    def __init__(self, environment, customers=4000, profile="demo"):
+        self.port = free_port()
+        own = {"CUSTOMERS": str(customers), "LIMITS_PORT": str(self.port)}
+        # All there are, since a core is little for what starts Python; more are refused.
+        own["CPUS"] = str(min(2, os.cpu_count() or 1))
+        name = f"confide-demo-{os.getpid()}"
+        super().__init__(environment | own, ROOT, name, "--profile", profile)
+
+    def feeds_sent(self):
+        """Wait for the parties' feeds; they follow the training that `up --wait` waits for."""
+        end = time.monotonic() + FEEDS_S
+        while any(self.services()[f"{name}-feed"]["State"] != "exited" for name in PARTIES):
+            assert time.monotonic() < end, self.compose("logs", "--no-color", check=False).stdout
+            time.sleep(1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clients.challenger import draft_network
+from clients.neural.challenger import draft_network
 from shared.challenger.points import calibrate, points_of
 from shared.challenger.shapley import Block
 from shared.challenger.tensors import Weights

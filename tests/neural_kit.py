@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 from flwr.supercore.task_identity import TaskIdentity
 
-from clients.banks import same_features, split_customers
-from clients.datasets import embedded_contract, write_parties
-from clients.neural_data import learning
+from clients.data.datasets import embedded_contract, write_parties
+from clients.data.split import same_features, split_customers
+from clients.data.world import make_world
+from clients.keys.setup import init_federation
+from clients.neural.data import learning
 from clients.party import Party
-from clients.setup import init_federation
-from clients.world import make_world
 from server.coordinator import Coordinator
-from server.neural import train_neural
-from server.run_files import coordinator_home, run_folder
+from server.engines.run_files import coordinator_home, run_folder
+from server.neural.phases import train_neural
 from shared import transport
 from shared.channel import queue_channels
 from shared.neural import average

@@ -130,6 +130,18 @@ class Server:
                 raise TimeoutError("a process of PostgreSQL does not end")
             time.sleep(0.01)
 
+    def pids(self) -> list[int]:
+        """Return its processes, the first one first; none where it does not run."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return []
+        return [process.pid, *_children(process.pid)]
+
+    def wait(self) -> None:
+        """Wait until it is gone, if it was ever there."""
+        if self._process is not None:
+            self._process.wait(60)
+
     def make(self) -> None:
         """Make the data folder."""
         options = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared.config import Federation, Member, Publishing
+from shared.config import Federation
 from shared.identity import Identity
 from shared.release import Manifest, Release, Signatory, expiry_of, release_name, sign_manifest
 from shared.scorecard.calibration import Calibration
 from shared.scorecard.card import Card, Line
 from shared.scorecard.reasons import Baseline
 from shared.scorecard.scale import PRODUCT_SCALE
+from shared.sections import Member, Publishing
 
 PARTIES = ("bank", "bureau", "payments")
 NOW = "2026-03-01T12:00:00Z"

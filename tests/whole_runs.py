@@ -17,13 +17,13 @@ from flwr.common import serde
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients.app import app
-from clients.datasets import embedded_contract, split_holdings, write_parties
+from clients.data.datasets import embedded_contract, split_holdings, write_parties
+from clients.data.world import make_world
 from clients.holdings import arrays, read_table, write_table
-from clients.setup import init_federation
+from clients.keys.setup import init_federation
 from clients.store import Store
-from clients.world import make_world
 from server.coordinator import Coordinator
-from server.local import DIED, PARTY_DIED
+from server.engines.local import DIED, PARTY_DIED
 from server.phases import run_phases
 from shared import transport
 from shared.channel import queue_channels
@@ -130,7 +130,14 @@ class ThreadGrid:
 
 
 def train(
-    path, run="first", *, files=None, tamper=None, dies=lambda party, kind: False, grid=ThreadGrid
+    path,
+    run="first",
+    *,
+    files=None,
+    tamper=None,
+    dies=lambda party, kind: False,
+    grid=ThreadGrid,
+    resume=False,
 ):
     """Run a whole training in threads; return the coordinator's outcome.
 
@@ -148,6 +155,8 @@ def train(
         See `ThreadGrid`.
     grid : type, optional
         Another grid.
+    resume : bool
+        Whether to go on with the run.
     """
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     coordinator = Coordinator.load(path, run)
@@ -162,7 +171,7 @@ def train(
             channel._carry = lambda frame, carry=carry: _pass_on(tamper(frame), carry)
     transport.use(channels[COORDINATOR].scoped)
     whole = dict.fromkeys(holders, path) | (files or {})
-    return run_phases(grid(channels, whole, dies), coordinator)
+    return run_phases(grid(channels, whole, dies), coordinator, resume=resume)
 
 
 def _pass_on(frame, carry):

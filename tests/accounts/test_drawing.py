@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from server.accounts import customers
 from server.accounts.costing import schedule
 from server.accounts.desk import RuleText
-from server.limits.rules.pricing import Price, equal_instalments
+from server.limits.rules.prices import Price
+from server.limits.rules.pricing import equal_instalments
 from server.policies import embedded
 from server.store import changes, decisions, draws, funds, holds
 from shared.errors import ConfideError, Conflict, DrawRefused, EnvironmentFault, NotFound

@@ -17,6 +17,7 @@ from shared.errors import ConfideError
 from tests import postgres
 from tests.accounts.kit import Office
 from tests.accounts.test_reviewing import approved
+from tests.depth import depth
 
 AMOUNTS = st.integers(0, 45).map(lambda hundreds: hundreds * 100_000)
 STEPS = st.one_of(
@@ -112,7 +113,9 @@ class Lives:
 
 @pytest.mark.slow
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=depth(15, 25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
 def test_whatever_happens_a_line_is_the_sum_of_its_decisions(scene, empty_file, steps):

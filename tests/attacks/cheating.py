@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from flwr.supercore.task_identity import TaskIdentity
 
-from clients.neural_data import learning
+from clients.neural.data import learning
 from clients.party import Party
 from server.coordinator import Coordinator
-from server.neural_means import Means
-from server.phases import _read
+from server.exchange import _read
+from server.neural.means import Means
 from shared import transport
 from shared.channel import queue_channels
 from shared.errors import ConfideError

@@ -14,16 +14,16 @@ from functools import partial
 import numpy as np
 
 from clients import phases
-from clients.datasets import (
+from clients.card.parts import encode, plans_from_value
+from clients.data.datasets import (
     embedded_contract,
     fetch_uci_default,
     split_holdings,
     write_parties,
 )
-from clients.parts import encode, plans_from_value
+from clients.data.world import make_world
+from clients.keys.setup import init_federation
 from clients.party import Party
-from clients.setup import init_federation
-from clients.world import make_world
 from server import phases as coordinator_phases
 from shared.channel import Frame
 from shared.jobs import Run

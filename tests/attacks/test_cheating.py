@@ -14,8 +14,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clients import journal, neural
-from clients.neural_data import learning
+from clients import journal
+from clients.neural import phases as neural
+from clients.neural.data import learning
 from clients.party import Party
 from shared.arrays import pack_value
 from shared.identity import Identity

@@ -12,9 +12,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from shared.config import Neural
 from shared.privacy.clip import UNITS, Clip
 from shared.privacy.noise import SharedNoise, honest_majority
+from shared.sections import Neural
 from tests.attacks import inversion, victims
 
 pytestmark = [

@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from clients.builder import settings_of
+from clients.card.builder import settings_of
 from shared.arrays import unpack_array
 from shared.errors import BadPeer
 from shared.masks import Keystream

@@ -4,7 +4,7 @@ No test holds a counted rate against the bar, which luck may pass or miss, but a
 (`lira.rate`): the attack's true rate is below `high`, or above `low`, but for a chance of two in a
 thousand. Seeds are fixed, so a run is the same wherever it is.
 
-    pytest tests/attacks/test_lira.py -s                      # all of it, about ten minutes
+    pytest tests/attacks/test_lira.py -s                      # two or three minutes
     CONFIDE_TEST_SHADOWS=64 CONFIDE_TEST_CUSTOMERS=30000 ...  # as much as patience allows
 """
 
@@ -17,8 +17,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from shared.config import Neural
+from shared.sections import Neural
 from tests.attacks import lira, victims
+from tests.depth import depth, in_depth
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None,
@@ -29,7 +30,7 @@ needs_accounting = pytest.mark.skipif(
     reason="dp-accounting is not installed: pip install 'confide[privacy]'",
 )
 PATIENT = pytest.mark.timeout(7200)
-SHADOWS = int(os.environ.get("CONFIDE_TEST_SHADOWS", "24"))
+SHADOWS = int(os.environ.get("CONFIDE_TEST_SHADOWS", depth("10", "24")))
 CUSTOMERS = int(os.environ.get("CONFIDE_TEST_CUSTOMERS", "6000"))
 
 #: Highest true positive rate at a false positive rate of a thousandth, plain and at epsilon 1.
@@ -160,6 +161,7 @@ def test_the_network_as_agreed_by_default_gives_next_to_nobody_away():
 
 @needs_torch
 @needs_accounting
+@in_depth  # the noise itself is tested exactly in tests/unit; this looks at what it does
 @pytest.mark.slow
 @PATIENT
 @pytest.mark.data

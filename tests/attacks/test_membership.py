@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from shared.config import Limits
+from shared.sections import Limits
 from tests.attacks.federations import (
     found,
     play_moments,
@@ -24,6 +24,7 @@ from tests.attacks.membership import (
     scene_of,
     table,
 )
+from tests.depth import depth, in_depth
 from tests.support import data_path
 
 BAR = 0.10
@@ -32,11 +33,14 @@ N_ROWS = 12_000
 # 550 bins chance alone passes the bar. A single run is held against it within its error, and the
 # mean of several draws is held against it as it is.
 DRAWS = 4
-MANY_DRAWS = 12
+MANY_DRAWS = depth(6, 12)
+MANY_BINS = depth(12, 24)
 ERRORS = 4.0  # 550 bins: one false alarm in sixty
 DEFAULT_RANK = Limits().builder_rank
 UCI = pytest.mark.data
 CASES = [pytest.param("uci_default", marks=UCI), pytest.param("world")]
+#: The same where it takes a minute: the made world in depth only.
+LONG = [pytest.param("uci_default", marks=UCI), pytest.param("world", marks=in_depth)]
 # No floors at all, and a builder with as many thresholds as it likes over few rows.
 OFF = {"rows": 2, "share": 0.0, "builder_rank": 1.0, "thresholds": 100, "pair_thresholds": 0}
 
@@ -89,7 +93,7 @@ def test_least_squares_gain_at_most_a_tenth_on_average_in_every_bin(scenes, cont
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("contract", CASES)
+@pytest.mark.parametrize("contract", LONG)
 def test_least_squares_gain_at_most_a_tenth_over_many_draws(scenes, contract):
     check_least_squares(scenes(contract, N_ROWS), contract, MANY_DRAWS)
 
@@ -123,9 +127,9 @@ def test_linear_programme_gains_at_most_a_tenth_in_the_smallest_bins(scenes, con
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("contract", CASES)
+@pytest.mark.parametrize("contract", LONG)
 def test_linear_programme_gains_at_most_a_tenth_in_many_bins(scenes, contract):
-    check_linear_programme(scenes(contract, N_ROWS), contract, 24, enough=BAR)
+    check_linear_programme(scenes(contract, N_ROWS), contract, MANY_BINS, enough=BAR)
 
 
 def check_linear_programme(scene, contract, count, *, enough):
@@ -136,7 +140,7 @@ def check_linear_programme(scene, contract, count, *, enough):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("contract", CASES)
+@pytest.mark.parametrize("contract", LONG)
 def test_both_attacks_succeed_when_the_floors_are_off(scenes, contract):
     scene = scenes(contract, 2_400, **OFF)
     small = np.flatnonzero((scene.sizes_of_bins >= 5) & (scene.sizes_of_bins <= 30))

@@ -13,8 +13,8 @@ from functools import cache
 
 import numpy as np
 
-from clients.banks import same_features
-from clients.datasets import embedded_contract, fetch_uci_default
+from clients.data.datasets import embedded_contract, fetch_uci_default
+from clients.data.split import same_features
 from shared.contract import check_columns
 from shared.masks import Keystream
 from shared.neural import average

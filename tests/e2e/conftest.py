@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.commands import Running
-from tests.containers import an_engine
+from tests.containers import Demo, an_engine, images
 from tests.support import ROOT
 
 #: Seconds; a death is told at once, so nothing here waits that long but on a busy machine.
@@ -85,3 +85,19 @@ def engine():
     """Give the environment in which `docker` works, once for all tests with containers."""
     with an_engine() as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+def built(engine):
+    """Give that environment once the images are built, which all projects share."""
+    with images(engine) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def demo(built):
+    """Start the demo, once for all tests, and wait for its training and its feeds."""
+    with Demo(built) as demo:
+        demo.up()
+        demo.feeds_sent()
+        yield demo

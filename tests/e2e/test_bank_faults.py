@@ -1,4 +1,8 @@
-"""Several banks, real processes: anybody killed in any step, and no count in two sums."""
+"""Several banks, real processes: one of each kind killed, and no count in two sums.
+
+`tests/protocols/test_steps.py` walks every step with everybody, in one process; so does this where
+there is time (`tests/depth.py`), else one step each, early, in the middle and late.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ import pytest
 from clients.store import Store
 from tests.banks import BANKS, build
 from tests.commands import Running
+from tests.depth import depth
+from tests.steps import BANK_REVEALED as REVEALED
+from tests.steps import BANK_STEPS as STEPS
+from tests.steps import no_input_in_two_cohorts
 from tests.whole_runs import assert_nothing_half_written
 
 # One test is up to ten runs of real processes, one after the other.
@@ -18,21 +26,23 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 BUILDER, OTHER = "east", "south"
 LEFT = tuple(bank for bank in BANKS if bank != OTHER)
-#: In each step, the message before which somebody is killed: nobody has revealed anything yet.
-STEPS = {
-    "bins": "sum/bins/1/masked",
-    "cells": "sum/cells/1/masked",
-    "moments": "sum/moments/1/masked",
-    "score": "sum/points/1/masked",
-    "release": "pseudonym/share",
-}
-#: The same where the others reveal: the bank's journal has noted it, and its own seed never leaves.
-REVEALED = {
-    "bins": "sum/bins/1/seed",
-    "cells": "sum/cells/1/seed",
-    "moments": "sum/moments/1/seed",
-    "score": "sum/points/1/seed",
-}
+
+
+#: Which steps, of whose death: of a bank alone, of one when others revealed, builder, coordinator.
+TRIED = depth(
+    {
+        "alone": ("moments",),
+        "revealed": ("score",),
+        "builder": ("bins",),
+        "coordinator": ("cells, revealed",),
+    },
+    {
+        "alone": tuple(STEPS),
+        "revealed": tuple(REVEALED),
+        "builder": tuple(STEPS),
+        "coordinator": (*STEPS, *(f"{name}, revealed" for name in REVEALED)),
+    },
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +70,6 @@ def last_draft(path):
     return json.loads(found[-1].read_text())
 
 
-def no_input_in_two_cohorts(path):
-    """Check every party's journal; return how many inputs they have revealed in all."""
-    inputs = 0
-    for bank in BANKS:
-        cohorts = {}
-        for line in Store(path.parent / bank).journal._lines("reveal"):
-            assert bank in line["cohort"]
-            assert cohorts.setdefault(line["input"], line["cohort"]) == line["cohort"]
-        inputs += len(cohorts)
-    return inputs
-
-
 def trains_again(confide, path):
     """The next run finishes with all banks; return its card."""
     status, out, err = confide("train", "-f", path, "--format", "json")
@@ -81,7 +79,7 @@ def trains_again(confide, path):
     assert sorted(result["release"]["signatures"]) == list(BANKS)
     assert_nothing_half_written(path.parent)
     # Whatever was begun before, each bank's counts were revealed in one cohort: that of all.
-    assert no_input_in_two_cohorts(path) == 4 * len(BANKS)
+    assert no_input_in_two_cohorts(path, BANKS) == 4 * len(BANKS)
     return last_draft(path)
 
 
@@ -92,11 +90,11 @@ def is_sound(path):
         Store(path.parent / bank).ledger()
 
 
-@pytest.mark.parametrize("step", list(STEPS))
+@pytest.mark.parametrize("step", TRIED["alone"])
 def test_without_a_bank_that_dies_before_anybody_revealed_the_others_finish(
     killed, federation, step
 ):
-    running = killed(federation, OTHER, f"send {STEPS[step]}", by=OTHER)
+    running = killed(federation, OTHER, STEPS[step], by=OTHER)
     assert running.process.returncode == 0, running.stderr
     result = json.loads(running.stdout)["data"]
     assert result["lost"] == {OTHER: step}
@@ -104,7 +102,7 @@ def test_without_a_bank_that_dies_before_anybody_revealed_the_others_finish(
     assert f"{OTHER} was lost in phase {step}" in running.stderr
     for bank in LEFT:
         assert_nothing_half_written(federation.parent / bank)
-    assert no_input_in_two_cohorts(federation)
+    assert no_input_in_two_cohorts(federation, BANKS)
     counted = LEFT if step in {"bins", "cells", "moments"} else BANKS
     ledgers = {bank: Store(federation.parent / bank).ledger() for bank in counted}
     rows = [
@@ -117,8 +115,8 @@ def test_without_a_bank_that_dies_before_anybody_revealed_the_others_finish(
 def test_a_bank_that_dies_when_others_revealed_ends_the_run_until_it_is_back(
     killed, confide, federation, undisturbed
 ):
-    for step, tag in REVEALED.items():
-        running = killed(federation, OTHER, f"send {tag}", by=OTHER)
+    for step in TRIED["revealed"]:
+        running = killed(federation, OTHER, REVEALED[step], by=OTHER)
         assert running.process.returncode == 4, f"{step}: {running.stderr}"
         told = json.loads(running.stdout)["error"]
         assert "already revealed in the cohort" in told["message"], step
@@ -130,8 +128,8 @@ def test_a_bank_that_dies_when_others_revealed_ends_the_run_until_it_is_back(
 def test_a_dead_builder_ends_every_step_by_name_and_the_next_run_finishes(
     killed, confide, federation, undisturbed
 ):
-    for step, tag in STEPS.items():
-        running = killed(federation, BUILDER, f"send {tag}", by=BUILDER)
+    for step in TRIED["builder"]:
+        running = killed(federation, BUILDER, STEPS[step], by=BUILDER)
         assert running.process.returncode == 3, f"{step}: {running.stderr}"
         told = json.loads(running.stdout)["error"]
         assert (told["code"], told["party"]) == ("party-lost", BUILDER), step
@@ -142,8 +140,9 @@ def test_a_dead_builder_ends_every_step_by_name_and_the_next_run_finishes(
 def test_a_dead_coordinator_leaves_no_process_in_any_step_and_the_next_run_finishes(
     killed, confide, federation, undisturbed
 ):
-    for step, tag in (STEPS | {f"{name}, revealed": tag for name, tag in REVEALED.items()}).items():
-        running = killed(federation, "coordinator", f"send {tag}", by=OTHER)
+    steps = STEPS | {f"{name}, revealed": at for name, at in REVEALED.items()}
+    for step in TRIED["coordinator"]:
+        running = killed(federation, "coordinator", steps[step], by=OTHER)
         assert running.process.returncode == -signal.SIGKILL, step
         assert running.stdout == ""
         is_sound(federation)

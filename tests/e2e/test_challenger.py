@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
+import io
 import json
 import shutil
-import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from clients.holdings import write_table
-from clients.releases import load_release
+from clients.releases.kept import load_release
+from server import cli
 from server.api.tokens import Role
 from tests.service.live import serving
-from tests.support import ROOT
+from tests.three_banks import BANKS, NEEDS_TORCH, by_command, federation_of
 from tests.whole_runs import LIGHT, assert_nothing_half_written, change
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.e2e,
-    pytest.mark.skipif(
-        importlib.util.find_spec("torch") is None,
-        reason="torch is not installed: pip install 'confide[neural]'",
-    ),
-]
-BANKS = ("north", "south", "west")
-CONTRACT = """\
-name = "cards"
-version = 1
-id_column = "ID"
-label_column = "DEFAULT"
-label_owner = "bank"
-positive = 1
-
-[[features]]
-name = "INCOME"
-owner = "bank"
-low = 0
-direction = "down"
-
-[[features]]
-name = "USED"
-owner = "bank"
-"""
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, NEEDS_TORCH]
 SMALL = {
     "rounds": 4,
     "batch": 32,
@@ -53,21 +27,21 @@ SMALL = {
     "pieces": 8,
     "learning_rate": 0.02,
     "rows": 20,
+    "deadline_s": 300,  # who dies is told at once; who is slow is waited for
 }
 
 
 def run(*arguments, status=0):
-    """Run a command as a process of its own; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "server.cli", *map(str, arguments)],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
+    """Run a command, a training as a process of its own; return what it printed."""
+    return (by_command if arguments[0] == "train" else here)(*arguments, status=status)
+
+
+def here(*arguments, status):
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["confide", *map(str, arguments)])
+        assert cli.main() == status, err.getvalue()
+    return out.getvalue() if status == 0 else err.getvalue()
 
 
 def told(*arguments):
@@ -89,13 +63,7 @@ def customers(n=1500):
 def trained(tmp_path_factory):
     """Three banks with a card that serves and a network: the federation file, and the results."""
     folder = tmp_path_factory.mktemp("banks")
-    write_table(folder / "cards.parquet", customers())
-    (folder / "cards.toml").write_text(CONTRACT)
-    banks = [word for bank in BANKS for word in ("--bank", bank)]
-    contract = ("--contract", folder / "cards.toml")
-    run("data", "split", folder / "cards.parquet", folder / "out", *contract, *banks)
-    run("init", folder / "out", *[word for bank in BANKS for word in ("--party", bank)])
-    path = folder / "out" / "federation.toml"
+    path = federation_of(folder, customers(), INCOME='low = 0\ndirection = "down"', USED="")
     change(path, **(LIGHT | SMALL))
     card = told("train", "-f", path)
     run("model", "promote", card["release"]["name"], "-f", path)

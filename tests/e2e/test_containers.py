@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import ssl
-import time
 
 import httpx
 import pytest
@@ -16,51 +14,10 @@ import pytest
 from server.coordinator import load_federation
 from shared.errors import ReleaseRefused
 from shared.release import read_release, verify_release
-from tests.containers import Project, free_port
+from tests.containers import PARTIES, Project
 from tests.support import ROOT
 
 pytestmark = [pytest.mark.containers, pytest.mark.e2e, pytest.mark.timeout(3000)]
-PARTIES = ("bank", "bureau", "ecommerce", "payments")
-FEEDS_S = 300
-
-
-class Demo(Project):
-    """The compose file's project."""
-
-    def __init__(self, environment):
-        name, self.port = f"confide-test-{os.getpid()}", free_port()
-        own = {"CUSTOMERS": "4000", "LIMITS_PORT": str(self.port), "IMAGE": name}
-        super().__init__(environment | own, ROOT, name, "--profile", "demo")
-
-    def feeds_sent(self):
-        """Wait for the parties' feeds; they follow the training that `up --wait` waits for."""
-        end = time.monotonic() + FEEDS_S
-        while any(self.services()[f"{name}-feed"]["State"] != "exited" for name in PARTIES):
-            assert time.monotonic() < end, self.compose("logs", "--no-color", check=False).stdout
-            time.sleep(1)
-
-    def stranger(self, target, *words, network="bank"):
-        """Run a container that has no volume, so no key, in a party's network."""
-        where = ("--network", f"{self.name}_{network}", "--read-only", "--tmpfs", "/tmp:exec")
-        image = f"{self.name}-{target}:demo"
-        entry = ("--entrypoint", "python", "-e", "NO_PROXY=*")
-        return self.docker("run", "--rm", *where, *entry, image, *words, check=False)
-
-
-@pytest.fixture(scope="module")
-def demo(engine):
-    """Build, start, and wait for the training; at the end everything is taken down."""
-    demo = Demo(engine)
-    try:
-        demo.build()
-        demo.up()
-        demo.feeds_sent()
-        yield demo
-    finally:
-        left = demo.down()
-        for target in ("coordinator", "party", "limits"):
-            demo.docker("image", "rm", "--force", f"{demo.name}-{target}:demo", check=False)
-    assert left == []
 
 
 @pytest.mark.parametrize("profile", ["demo", "federation", "limits", "observability", "*"])
@@ -83,7 +40,7 @@ def test_the_engines_own_compose_reads_the_files_for_machines_apart(engine, name
 def test_one_shots_end_well_and_services_stay_healthy(demo):
     found = demo.services()
     shots = {"setup", "register", "train", *(f"{name}-feed" for name in PARTIES)}
-    assert set(found) == shots | {"superlink", "relay", "limits", "postgres", *PARTIES}
+    assert set(found) == shots | {"superlink", "gate", "relay", "limits", "postgres", *PARTIES}
     for name, row in found.items():
         if name in shots:
             assert (row["State"], row["ExitCode"]) == ("exited", 0), name
@@ -167,6 +124,22 @@ def test_a_limit_is_served_through_the_published_port(demo, customers, client):
         other.get("/healthz")
 
 
+def test_the_demos_people_sign_in_through_the_published_port(demo, client):
+    demo.feeds_sent()
+    told = json.loads(demo.inside("limits", "confide", "logins", "--format=json").stdout)["data"]
+    pages = {"customer": "/me", "officer": "/queue", "operator": "/federation",
+             "partner": "/partner", "regulator": "/audit"}  # fmt: skip
+    assert {one["role"] for one in told} == set(pages)
+    origin = {"Origin": str(client.base_url).rstrip("/")}
+    for one in told:
+        client.cookies.clear()
+        asked = {"client": one["name"], "secret": one["secret"]}
+        assert client.post("/sign-in", data=asked, headers=origin).status_code == 303
+        shown = client.get(pages[one["role"]])
+        assert (shown.status_code, one["name"]) == (200, one["name"])
+        assert "<h1>" in shown.text
+
+
 def lines_in(demo):
     words = ("psql", "--username=confide", "--tuples-only", "--no-align", "-c")
     return int(demo.inside("postgres", *words, "SELECT count(*) FROM lines").stdout)
@@ -189,7 +162,7 @@ def test_a_line_is_in_postgresql_and_outlives_a_restart_of_both(demo, customers,
     shown = client.get(path).json()
     assert lines_in(demo) == before + 1
     demo.compose("restart", "--timeout", "10", "postgres", "limits")
-    demo.up("postgres", "limits")
+    demo.up("--no-deps", "postgres", "limits")
     assert client.get(path).json() == shown
     told = demo.inside("limits", "confide", "store", "check", "--format=json").stdout
     assert json.loads(told)["status"] == "ok"
@@ -214,134 +187,6 @@ def test_the_databases_password_is_in_a_file_for_its_two_ends_alone(demo):
     assert "password" in without
     given = "?passfile=/federation/password/pgpass"
     assert demo.inside("limits", "python", "-c", code, given).stdout == ""
-
-
-def reaches(demo, service, host, port):
-    code = f"import socket; socket.create_connection(('{host}', {port}), 3)"
-    return demo.inside(service, "python", "-c", code, check=False).returncode == 0
-
-
-def test_a_party_meets_the_coordinator_the_relay_and_the_limit_service_and_nobody_else(demo):
-    for host, port in (("superlink", 8000), ("relay", 8001), ("limits", 8443)):
-        assert reaches(demo, "bank", host, port), host
-    names = ["relay", "bureau", "train", "postgres", "example.org"]
-    # At once: the engine takes its time over each name that it does not know.
-    code = (
-        "import socket, sys; from concurrent.futures import ThreadPoolExecutor\n"
-        "def knows(name):\n"
-        "    try: return bool(socket.getaddrinfo(name, None))\n"
-        "    except OSError: return False\n"
-        "print(*ThreadPoolExecutor().map(knows, sys.argv[1:]))\n"
-    )
-    told = demo.inside("bank", "python", "-c", code, *names).stdout.split()
-    assert told == ["True", "False", "False", "False", "False"]
-    assert not reaches(demo, "bank", "1.1.1.1", 443)
-
-
-def address(demo, service, network):
-    told = json.loads(demo.docker("inspect", demo.services()[service]["ID"]).stdout)
-    return told[0]["NetworkSettings"]["Networks"][f"{demo.name}_{network}"]["IPAddress"]
-
-
-def test_a_party_does_not_reach_another_by_its_address(demo):
-    """A node listens on its own loopback alone, so a listener is put beside it."""
-    there = address(demo, "bureau", "bureau")
-    serve = ("python", "-m", "http.server", "8099", "--directory", "/tmp")
-    demo.compose("exec", "-d", "bureau", *serve)
-    end = time.monotonic() + 30
-    while not reaches(demo, "bureau", there, 8099):  # the control: it does listen
-        assert time.monotonic() < end
-        time.sleep(0.3)
-    assert reaches(demo, "relay", there, 8099)  # and who shares its network reaches it
-    for party in ("bank", "ecommerce", "payments"):
-        assert not reaches(demo, party, there, 8099), party
-    assert not reaches(demo, "bank", address(demo, "postgres", "database"), 5432)
-
-
-SHAKE = """
-import socket, ssl, sys
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-if len(sys.argv) > 3:
-    context.load_cert_chain(sys.argv[3] + ".crt", sys.argv[3] + ".key")
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as plain:
-    print("connected")
-    with context.wrap_socket(plain) as secure:
-        secure.sendall(b"GET /health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-        print(secure.recv(64).split(b"\\r\\n")[0].decode())
-"""
-
-
-def ready(refused):
-    """Return whether a stranger came as far as the TLS handshake: it was refused, not lost."""
-    return "connected" in refused.stdout
-
-
-def test_the_relay_refuses_a_container_without_a_certificate(demo):
-    own = ("python", "-c", SHAKE, "relay", "8001", "/federation/bank/tls")
-    assert "200" in demo.inside("bank", *own).stdout  # the control
-    refused = demo.stranger("party", "-c", SHAKE, "relay", "8001")
-    # The connection ends without a word: uvicorn sends no alert (docs/decisions/0011-relay.md).
-    assert "HTTP" not in refused.stdout
-    assert ready(refused)
-    foreign = (
-        "from clients.certificates import *; from datetime import UTC, datetime as d; "
-        "made = issue(new_authority('demo', d.now(UTC)), 'bank', (), d.now(UTC)); "
-        "open('/tmp/tls.crt', 'wb').write(made.certificate); "
-        "open('/tmp/tls.key', 'wb').write(made.key)"
-    )
-    shake = SHAKE.replace("sys.argv[3]", "'/tmp/tls'").replace("len(sys.argv) > 3", "True")
-    refused = demo.stranger("party", "-c", f"{foreign}\n{shake}", "relay", "8001")
-    assert "HTTP" not in refused.stdout
-    assert ready(refused)
-
-
-def test_the_superlink_refuses_a_container_without_its_key(demo, tmp_path):
-    demo.compose("cp", "limits:/federation/limits/ca.crt", tmp_path / "ca.crt")
-    trusted = (
-        "import runpy, sys; open('/tmp/ca.crt', 'w').write(sys.argv.pop()); "
-        "sys.argv[0] = 'node'; runpy.run_module('clients.supernode', run_name='__main__')"
-    )
-    node = ("--superlink=superlink:8000", "--host=127.0.0.1", "--port=9094")
-    ca = ("--root-certificates=/tmp/ca.crt", (tmp_path / "ca.crt").read_text())
-    keyless = demo.stranger("party", "-c", trusted, *node, *ca)
-    assert keyless.returncode != 0
-    assert "[code: 2001]" in keyless.stdout + keyless.stderr
-    made = (
-        "from pathlib import Path; from clients.keyfiles import own_node_key; "
-        "own_node_key(Path('/tmp'), force=False); "
-    )
-    key = "--auth-supernode-private-key=/tmp/node.key"
-    unknown = demo.stranger("party", "-c", made + trusted, *node, key, *ca)
-    assert unknown.returncode != 0
-    assert "[code: 2004]" in unknown.stdout + unknown.stderr
-
-
-FEED = """
-import http.client, ssl, sys
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-calls = [("PUT", "/v1/feeds/bank"), ("GET", "/v1/lines/x"), ("GET", "/metrics")]
-for method, path in calls:
-    body = b"x" * 100 if method == "PUT" else None
-    server = http.client.HTTPSConnection("limits", 8443, context=context, timeout=20)
-    server.request(method, path, body, {"Content-Type": "application/octet-stream"})
-    print(server.getresponse().status)
-"""
-
-
-def test_the_limit_service_refuses_a_container_without_a_key_or_a_token(demo):
-    """Customers' apps have no certificate: a feed counts by its signature, all else by a token."""
-    told = demo.stranger("party", "-c", FEED)
-    assert told.returncode == 0, told.stderr
-    feed, line, metrics = map(int, told.stdout.split())
-    assert (line, metrics) == (401, 401)
-    assert 400 <= feed < 500
-    # And a container that lacks the CA's certificate does not take the service for what it says.
-    plain = "import urllib.request; urllib.request.urlopen('https://limits:8443/healthz')"
-    refused = demo.stranger("party", "-c", plain)
-    assert refused.returncode != 0
-    assert "CERTIFICATE_VERIFY_FAILED" in refused.stderr
 
 
 def test_a_party_has_its_own_keys_and_tables_and_of_the_others_only_public_keys(demo):

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from clients.datasets import embedded_contract, split_holdings, write_parties
-from clients.world import make_world
+from clients.data.datasets import embedded_contract, split_holdings, write_parties
+from clients.data.world import make_world
 from server.coordinator import load_federation
 from shared.release import read_release, verify_release
-from tests.containers import Project
+from tests.containers import Demo, Project, image
 from tests.support import ROOT
 
 pytestmark = [pytest.mark.containers, pytest.mark.e2e, pytest.mark.timeout(3000)]
@@ -23,18 +24,21 @@ PARTIES = ("bank", "bureau", "payments")
 HOST = "coordinator.example"
 WIDE = f"confide-wide-{os.getpid()}"
 #: The network between the machines. Docker keeps bridges apart, published ports included, so all
-#: are on one that stands for the internet; there the SuperLink's and the relay's ports have one
-#: address, as they have on a machine of their own.
+#: are on one that stands for the internet; there the gate's and the relay's ports have one address,
+#: as they have on a machine of their own.
 OVER = {
     "party": "{}",
     "coordinator": """
-  superlink:
+  gate:
     ports: !reset []
-    networks: {outside: {aliases: [coordinator.example, relay]}}
-  relay: {ports: !reset [], networks: !reset [], network_mode: "service:superlink"}
+    networks:
+      operator: {aliases: [relay]}
+      watched: {aliases: [relay.watched]}
+      outside: {aliases: [coordinator.example]}
+  relay: {ports: !reset [], networks: !reset [], network_mode: "service:gate"}
   limits:
     ports: !reset []
-    networks: {outside: {aliases: [limits.example]}, database: {}}
+    networks: {outside: {aliases: [limits.example]}}
 """,
 }
 
@@ -73,27 +77,28 @@ def contract():
 
 
 @pytest.fixture(scope="module")
-def places(engine, tmp_path_factory):
+def places(built, tmp_path_factory):
     """Set up every machine, train, publish; at the end everything is taken down."""
     folder = tmp_path_factory.mktemp("apart")
-    images = {name: f"confide-apart-{name}:{os.getpid()}" for name in IMAGES}
+    demo = Demo(built)
+    demo.compose("pause", check=False)  # where it runs: its nodes ask for work all the time
     owner = "10001:10001" if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}"
     common = {"OWNER": owner}
     office = Place(
-        engine,
+        built,
         folder / "office",
         "coordinator",
         "confide-office",
-        common | {"IMAGE": images["coordinator"], "LIMITS_IMAGE": images["limits"]},
+        common | {"IMAGE": image(built, "coordinator"), "LIMITS_IMAGE": image(built, "limits")},
     )
     parties = {
         name: Place(
-            engine,
+            built,
             folder / name,
             "party",
             f"confide-{name}",
             common
-            | {"IMAGE": images["party"], "PARTY": name, "COORDINATOR": HOST}
+            | {"IMAGE": image(built, "party"), "PARTY": name, "COORDINATOR": HOST}
             | {"LIMITS": "limits.example"},
         )
         for name in PARTIES
@@ -101,24 +106,22 @@ def places(engine, tmp_path_factory):
     everybody = [office, *parties.values()]
     office.docker("network", "create", "--internal", WIDE)
     try:
-        for name, image in images.items():
-            base = f"BASE={engine['BASE']}"
-            words = ("build", "--target", name, "--build-arg", base, "-t", image, ROOT)
-            office.docker(*words, timeout=1500)
         joined(office, parties, folder)
         yield office, parties
     finally:
         left = [line for place in everybody for line in place.down()]
         office.docker("network", "rm", WIDE, check=False)
-        office.docker("image", "rm", "--force", *images.values(), check=False)
+        demo.compose("unpause", check=False)
     assert left == []
-
-
-IMAGES = ("coordinator", "party", "limits")
 
 
 def joined(office, parties, folder):
     """Follow docs/deploy.md: keys at every party, requests, certificates, a training, feeds."""
+
+    def at_every_party(work):
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(work, parties.values()))
+
     (office.files / "contract.toml").write_bytes(contract())
     for name in ("releases", "password", "database"):
         (office.files / name).mkdir(mode=0o700)
@@ -146,13 +149,11 @@ def joined(office, parties, folder):
     office.owned()
     office.up()
     office.run("register")
-    for place in parties.values():
-        place.up("node")
+    at_every_party(lambda place: place.up("node"))
     office.run("train")
     office.confide("model", "promote", "scorecard-0001", "--reason", "the first one")
     office.compose("--profile", "limits", "up", "-d", "--no-build", "--wait", timeout=900)
-    for place in parties.values():
-        place.run("feed")
+    at_every_party(lambda place: place.run("feed"))
 
 
 def test_every_party_signed_a_release_with_a_key_that_only_it_has(places):
@@ -184,6 +185,25 @@ def test_the_limit_service_has_every_partys_feed(places):
 def test_what_runs_at_the_coordinator_has_no_way_to_the_cas_key(places):
     office, _ = places
     assert (office.files / "ca" / "ca.key").is_file()
-    for service in ("superlink", "relay", "limits"):
+    for service in ("superlink", "gate", "relay", "limits"):
         there = office.inside(service, "ls", "-A", "/federation/ca", check=False)
         assert there.stdout == "", service
+
+
+def test_parties_reach_the_gate_and_the_relay_and_neither_superlink_nor_operators_port(places):
+    office, parties = places
+    code = (
+        "import socket, sys\n"
+        "for place in sys.argv[1:]:\n"
+        "    host, port = place.split(':')\n"
+        "    try: print(socket.create_connection((host, int(port)), 3) and 'reached')\n"
+        "    except OSError: print('not')\n"
+    )
+    outside = [f"{HOST}:{port}" for port in (8001, 8002, 8000, 8003, 9100, 9101, 9102)]
+    superlink = office.addresses("superlink")["operator"]
+    asked = [*outside, f"{superlink}:8000", "limits.example:8443"]
+    told = parties["bank"].inside("node", "python", "-c", code, *asked).stdout.split()
+    assert told == ["reached"] * 2 + ["not"] * 6 + ["reached"]
+    assert office.inside("gate", "python", "-c", code, "coordinator:8000").stdout.split() == [
+        "reached"
+    ]

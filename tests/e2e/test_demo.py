@@ -97,17 +97,38 @@ def test_one_command_leads_from_nothing_to_an_explained_limit(confide, tmp_path,
     assert status == 0, err
 
 
+def assert_lets_in(url, told, file):
+    """Sign in as everybody whom the screen names, with what the file of secrets has."""
+    assert f"The pages are at {url}/sign-in" in told
+    assert file.stat().st_mode & 0o777 == 0o600
+    rows = json.loads(file.read_text())["logins"]
+    assert {"steady", "often", "business", "holder-missing", "capital", "repaid"} <= {
+        one["name"] for one in rows
+    }
+    for one in rows:
+        assert re.search(rf"^  {one['name']} +{one['secret']}  ", told, re.MULTILINE)
+        with httpx.Client(base_url=url, trust_env=False) as browser:
+            asked = {"client": one["name"], "secret": one["secret"]}
+            answer = browser.post("/sign-in", data=asked, headers={"Origin": url})
+            assert answer.status_code == 303, one["name"]
+            if one["role"] == "customer":
+                page = browser.get("/me", headers={"Accept": "text/html"})
+                assert page.status_code == 200
+                assert "of a limit of" in page.text
+
+
 @pytest.mark.slow
 def test_the_demo_stays_up_when_told_to_and_is_ended_by_ctrl_c(start, tmp_path):
     """On a terminal it does so by itself; here a flag stands in for the terminal."""
     options = ("--customers", 4000, "--engine", "local", "--serve")
     running = start("demo", tmp_path / "demo", *options)
-    running.until(lambda: "openapi.json" in running.stdout)
+    running.until(lambda: "Ctrl-C ends it.\n" in running.stdout)
     url = re.search(r"is up at (http://\S+)", running.stdout).group(1)
     assert "Why is my limit not higher?" in running.stdout
     line = re.search(r'^  (curl .*why\?lang=en")$', running.stdout, re.MULTILINE)
     assert line is not None
     assert httpx.get(f"{url}/readyz", trust_env=False).json()["status"] == "ready"
+    assert_lets_in(url, running.stdout, tmp_path / "demo/limits/logins.json")
     os.killpg(running.process.pid, signal.SIGINT)
     assert running.end() in {0, 130}
     assert running.left_behind() == []

@@ -11,8 +11,8 @@ import urllib.request
 
 import pytest
 
-from server.deployment import answers, free_ports
-from server.federation_state import read_state
+from server.engines.deployment import answers, free_ports
+from server.federation.state import read_state
 from tests.whole_runs import HOLDERS, build, cards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -15,6 +15,7 @@ import pytest
 from clients.store import Store
 from tests import neural_kit
 from tests.banks import BANKS, build
+from tests.depth import in_depth
 from tests.flower_runs import FlowerRun
 from tests.whole_runs import assert_nothing_half_written
 
@@ -66,6 +67,7 @@ def other_than_builder(path, names):
     return next(name for name in names if name != builder_of(path))
 
 
+@in_depth  # else: the run of `test_flower_faults` whose relay dies
 def test_banks_train_one_card_that_all_of_them_sign(flower, banks):
     run = flower(banks, "--format", "json")
     assert run.end() == 0, run.stderr
@@ -76,6 +78,7 @@ def test_banks_train_one_card_that_all_of_them_sign(flower, banks):
     assert_nothing_half_written(banks.parent)
 
 
+@in_depth  # else: the two below, which say exactly when
 @pytest.mark.parametrize("phase", ["bins", "moments", "release"])
 def test_the_rest_go_on_when_a_banks_node_dies(flower, banks, phase):
     gone = other_than_builder(banks, BANKS)
@@ -135,17 +138,20 @@ def learners(network, tmp_path):
     return shutil.copytree(network.parent, tmp_path / "network") / network.name
 
 
+def assert_all_keep_one(path, run, names):
+    """Every bank has the very same weights."""
+    found = [np.load(path.parent / bank / "runs" / run / "neural_weights.npy") for bank in names]
+    assert all(np.array_equal(found[0], other) for other in found)
+
+
 @torch
+@in_depth  # else: the network below, which goes on from its last round
 def test_banks_train_a_network_that_all_of_them_keep(flower, learners):
     run = flower(learners, "--model", "neural", "--format", "json")
     assert run.end() == 0, run.stderr
     result = json.loads(run.stdout)["data"]
     assert [one["round"] for one in result["rounds"]] == [1, 2]
-    found = [
-        np.load(learners.parent / bank / "runs" / result["run"] / "neural_weights.npy")
-        for bank in ("east", *neural_kit.BANKS)
-    ]
-    assert all(np.array_equal(found[0], other) for other in found)
+    assert_all_keep_one(learners, result["run"], ("east", *neural_kit.BANKS))
     assert not run.left_behind()
     assert_nothing_half_written(learners.parent)
 
@@ -163,7 +169,7 @@ def test_a_network_is_trained_on_without_a_bank_that_died_and_goes_on_from_its_l
     run.in_phase("neural_2")
     began = run.progress().splitlines()[0]
     os.kill(int(began.split('"process": ')[1].split("}")[0]), signal.SIGKILL)
-    assert run.end() == 5, run.stderr
+    assert run.end() == 3, run.stderr
     assert not run.left_behind()
     name = re.search(r"run (\S+)", run.stderr)[1]
     again = flower(learners, "--model", "neural", "--resume", name, "--format", "json", *settings)
@@ -172,5 +178,6 @@ def test_a_network_is_trained_on_without_a_bank_that_died_and_goes_on_from_its_l
     assert result["run"] == name
     assert [one["round"] for one in result["rounds"]] == [1, 2, 3]
     assert gone not in result["parties"]
+    assert_all_keep_one(learners, name, result["parties"])
     assert "neural_1 " not in again.stderr
     assert not again.left_behind()

@@ -7,24 +7,19 @@ import shutil
 import socket
 import ssl
 import threading
-import time
-from dataclasses import replace
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.cli.build import build_fab_from_files
 
-from server import flower_control, flower_engine
 from server.coordinator import load_federation
-from server.deployment import HOST, answers, deployed, free_ports, tail, wait_for
-from server.flower_control import Control
-from server.flower_engine import train_flower
-from server.launcher import new_run
-from server.run_files import RunFiles
+from server.engines import flower as flower_engine
+from server.engines.deployment import HOST, answers, deployed, free_ports, wait_for
+from server.engines.flower import train_flower
+from server.engines.flower_control import Control
+from server.engines.launcher import new_run
+from server.engines.run_files import RunFiles
 from shared.errors import BadPeer, EnvironmentFault, Refused, UsageError
 from tests.flower_runs import FlowerRun
 from tests.whole_runs import HOLDERS, assert_nothing_half_written, build, cards
@@ -253,129 +248,3 @@ def test_a_partys_own_error_keeps_its_code_its_name_and_its_exit_status(copy, fl
     assert "identity.key can be read by others" in error["message"]
     assert "chmod 600" in error["hint"]
     assert not run.left_behind()
-
-
-#: An app that leaves a mark wherever it runs.
-FOREIGN = {
-    "pyproject.toml": """
-[project]
-name = "foreign"
-version = "1.0.0"
-license = "Apache-2.0"
-dependencies = []
-[tool.flwr.app]
-publisher = "foreign"
-[tool.flwr.app.components]
-serverapp = "foreign.apps:server"
-clientapp = "foreign.apps:client"
-[tool.flwr.app.config]
-mark = ""
-""",
-    "foreign/__init__.py": "",
-    "foreign/apps.py": """
-import time
-from pathlib import Path
-from flwr.app import Message, RecordDict
-from flwr.clientapp import ClientApp
-from flwr.serverapp import ServerApp
-server, client = ServerApp(), ClientApp()
-
-@server.main()
-def main(grid, context):
-    while not (nodes := list(grid.get_node_ids())):
-        time.sleep(0.2)
-    grid.push_messages(
-        [Message(RecordDict(), dst_node_id=node, message_type="query.it") for node in nodes]
-    )
-    Path(context.run_config["mark"], "coordinator").touch()
-    time.sleep(300)
-
-@client.query("it")
-def it(message, context):
-    Path(context.run_config["mark"], "party").touch()
-    return Message(RecordDict(), reply_to=message)
-""",
-}
-
-
-#: A SuperLink as Flower makes it, which takes every app.
-UNCHECKED = """
-from shared.edge import flower_private
-flower_private.prepare_coordinator = lambda: None
-from server.superlink import main
-main()
-"""
-
-
-@pytest.fixture
-def foreign(monkeypatch):
-    """Let `Control.start` send another app than confide's."""
-    content, _ = build_fab_from_files({name: text.encode() for name, text in FOREIGN.items()})
-    with monkeypatch.context() as patch:
-        patch.setattr(flower_control.bundle, "bundle", lambda: content)
-        patch.setattr(flower_control.bundle, "digest", lambda: sha256(content).hexdigest())
-        yield patch
-
-
-@pytest.mark.slow
-def test_a_superlink_takes_no_other_app_than_confides_whoever_sends_it(tmp_path, foreign):
-    """The control interface has no authentication: whoever reaches it asks for a run."""
-    path = build(tmp_path / "federation", customers=300)
-    mark = tmp_path / "mark"
-    mark.mkdir()
-    federation, _ = load_federation(path)
-    plan = flower_engine._Plan(
-        federation, path, "foreign", path.parent / "coordinator", "scorecard"
-    )
-    ports = free_ports(2 + len(HOLDERS))
-    with deployed({}, print) as fleet:
-        fleet.start(flower_engine._services(plan, ports, "", fleet.memory / "superlink.db")[:1])
-        with flower_engine._control(f"{HOST}:{ports[0]}", plan.home) as control:
-            assert wait_for(control.reachable, 90, fleet)
-            with pytest.raises(EnvironmentFault, match="another app than confide's"):
-                control.start({"mark": str(mark)})
-            client, api = control._client, flower_control.api
-            kept = flower_control.Fab(hash_str=flower_control.bundle.digest())
-            by_name = api.StartRunRequest(app_spec="@foreign/foreign", fab=kept)
-            with pytest.raises(httpx.HTTPStatusError):  # nor was it kept, to be started by name
-                client.StartRun(by_name)
-            assert not client.ListRuns(api.ListRunsRequest()).run_dict
-            foreign.undo()  # the control: confide's own app is taken, and runs
-            outside = plan.home.parent / "outside"
-            number = control.start({"federation": str(path), "run": "../../outside", "relay": "x"})
-            assert wait_for(lambda: control.status(number).ended, 60, fleet)
-            assert "it is no path" in control.log(number)
-    assert not outside.exists()
-    assert not list(mark.iterdir())
-
-
-@pytest.mark.slow
-def test_a_party_runs_no_other_app_than_confides_whoever_sends_it(tmp_path, foreign):
-    """A coordinator need not run confide's SuperLink; without its check it takes every app."""
-    path = build(tmp_path / "federation")
-    mark = tmp_path / "mark"
-    mark.mkdir()
-    federation, _ = load_federation(path)
-    plan = flower_engine._Plan(
-        federation, path, "foreign", path.parent / "coordinator", "scorecard"
-    )
-    ports = free_ports(2 + len(HOLDERS))
-    refused = b"another app than confide's"
-    logs = [plan.log(party) for party in HOLDERS]
-    with deployed({}, print) as fleet:
-        relay = f"wss://{HOST}:{ports[1]}"
-        services = flower_engine._services(plan, ports, relay, fleet.memory / "superlink.db")
-        assert services[0].command[:2] == ("-m", "server.superlink")
-        unchecked = ("-c", UNCHECKED, *services[0].command[2:])
-        fleet.start([replace(services[0], command=unchecked), *services[1:]])
-        with flower_engine._control(f"{HOST}:{ports[0]}", plan.home) as control:
-            assert wait_for(control.reachable, 90, fleet)
-            control.register(flower_engine._node_keys(plan))
-            fleet.release()
-            control.start({"mark": str(mark)})
-            end = time.monotonic() + 120
-            while not any(refused in tail(log) for log in logs) and time.monotonic() < end:
-                time.sleep(0.1)
-        time.sleep(2.0)
-    assert any(refused in tail(log) for log in logs)
-    assert [found.name for found in mark.iterdir()] == ["coordinator"]

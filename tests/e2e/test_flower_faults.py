@@ -1,7 +1,13 @@
-"""Engine `flower` when its processes die: it goes on, or names the party and the phase."""
+"""Engine `flower` when its processes die: it goes on, or names the party and the phase.
+
+Each run is a dozen processes. What a party or the relay does in each phase when another dies is
+walked in one process (`test_phases`, `test_steps`, `test_link`); here one of each kind of process
+is killed early and one late, and every one in every phase where there is time (`tests/depth.py`).
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -11,13 +17,14 @@ import pytest
 
 from clients.store import Store
 from tests import banks
+from tests.depth import depth, in_depth
 from tests.flower_runs import FlowerRun
 from tests.whole_runs import HOLDERS, assert_nothing_half_written, build, cards
 
 pytestmark = pytest.mark.e2e
 
 PHASES = ("join", "align", "moments", "score", "release")
-SUPERLINK, RELAY = "server.superlink --host", "server.relay"
+SUPERLINK, RELAY = "server.superlink --host", "server.relay --federation"
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +78,15 @@ def test_a_run_goes_on_when_relay_and_superlink_die_on_the_way(flower, federatio
     run.in_phase("align")
     run.kill(RELAY)
     run.in_phase("moments")
-    time.sleep(1.0)  # while a phase is opened Flower may lose a message: the slow tests say which
+    # While a phase is opened Flower may lose a message (a test below says which); who has chosen
+    # its bins was reached.
+    run.until(lambda: len(list(federation.parent.glob("*/runs/*/plans.json"))) == len(HOLDERS))
     run.kill(SUPERLINK)
-    run.in_phase("score")
-    run.kill(RELAY)
+    for phase in ("score", "release"):  # a relay that dies a fourth time is given up
+        run.in_phase(phase)
+        run.kill(RELAY)
     ended_well(run, federation)
-    assert run.stderr.count("the relay died; it is started again") == 2
+    assert run.stderr.count("the relay died; it is started again") == 3
     assert run.stderr.count("the superlink died; it is started again") == 1
 
 
@@ -86,14 +96,13 @@ def named(run, party, phase):
     assert not run.left_behind()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "party"),
     [
-        pytest.param("join", "bureau", marks=pytest.mark.slow),
-        pytest.param("align", "payments", marks=pytest.mark.slow),
-        pytest.param("moments", "bank", marks=pytest.mark.slow),
-        pytest.param("score", "ecommerce", marks=pytest.mark.slow),
-        pytest.param("release", "payments", marks=pytest.mark.slow),
+        ("join", "bureau"),
+        ("moments", "bank"),
+        *depth([], [("align", "payments"), ("score", "ecommerce"), ("release", "payments")]),
     ],
 )
 def test_a_killed_node_is_named_with_the_phase_at_once(flower, federation, phase, party):
@@ -102,7 +111,7 @@ def test_a_killed_node_is_named_with_the_phase_at_once(flower, federation, phase
     run.kill(node(party))
     killed = time.monotonic()
     named(run, party, phase)
-    assert time.monotonic() - killed < 20
+    assert time.monotonic() - killed < 45  # by itself Flower notices after a minute
     if phase in {"join", "align"}:
         is_sound(federation, killed=party)
 
@@ -120,6 +129,7 @@ def test_a_killed_app_of_a_party_is_named_too(flower, federation):
 
 
 @pytest.mark.slow
+@in_depth
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_run_survives_its_relay_in_every_phase(flower, federation, phase):
     run = flower(federation)
@@ -131,16 +141,22 @@ def test_a_run_survives_its_relay_in_every_phase(flower, federation, phase):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("phases", [("bins", "cells"), ("moments", "score", "release")])
+@pytest.mark.parametrize(
+    "phases",
+    depth([("cells", "moments", "score")], [("bins", "cells"), ("moments", "score", "release")]),
+)
 def test_a_run_of_several_banks_survives_its_relay_in_every_phase(flower, tmp_path, phases):
     path, _ = banks.build(tmp_path / "banks", sizes=(160, 170, 180, 175), deadline_s=300)
-    run = flower(path)
+    run = flower(path, "--format", "json")
     run.limit = 600.0
     for phase in phases:  # a relay that dies a fourth time is given up, by name
         run.in_phase(phase)
         run.kill(RELAY)
     ended_well(run, path)
     assert run.stderr.count("the relay died; it is started again") == len(phases)
+    result = json.loads(run.stdout)["data"]
+    assert sorted(result["release"]["signatures"]) == list(banks.BANKS)
+    assert result["lost"] == {}
     assert "lost" not in run.progress()
     for bank in banks.BANKS:
         inputs = [line["input"] for line in Store(path.parent / bank).journal._lines("reveal")]
@@ -148,8 +164,13 @@ def test_a_run_of_several_banks_survives_its_relay_in_every_phase(flower, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.0, 1.0])
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    ("phase", "after"),
+    depth(
+        [("moments", 0.0)],  # the first test has one a moment later
+        [(phase, after) for phase in PHASES for after in (0.0, 1.0)],
+    ),
+)
 def test_a_run_survives_its_superlink_or_ends_with_the_phase_named(
     flower, federation, phase, after
 ):
@@ -173,19 +194,19 @@ def test_a_killed_coordinators_app_fails_the_run_with_its_log(flower, federation
     run.in_phase("align")
     began = run.progress().splitlines()[0]
     os.kill(int(began.split('"process": ')[1].split("}")[0]), signal.SIGKILL)
-    assert run.end() == 5, run.stderr
+    assert run.end() == 3, run.stderr
     assert "the coordinator's app failed in phase align" in run.stderr
     assert ".log" in run.stderr
     assert not run.left_behind()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "sign"),
     [
-        pytest.param("align", signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param("moments", signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param("score", signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param("align", signal.SIGKILL, marks=pytest.mark.slow),
+        ("align", signal.SIGINT),
+        ("moments", signal.SIGTERM),
+        *depth([], [("score", signal.SIGINT), ("align", signal.SIGKILL)]),
     ],
 )
 def test_nothing_is_left_when_the_command_is_stopped(flower, federation, phase, sign):

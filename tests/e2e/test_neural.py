@@ -7,58 +7,18 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from clients.holdings import write_table
+from clients.data.world import make_world
 from clients.store import Store
-from clients.world import make_world
 from server.coordinator import load_federation
 from shared.privacy.audit import audit
-from tests.support import ROOT
+from tests.three_banks import BANKS, NEEDS_TORCH, federation_of
 from tests.whole_runs import assert_nothing_half_written, change
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.e2e,
-    pytest.mark.skipif(
-        importlib.util.find_spec("torch") is None,
-        reason="torch is not installed: pip install 'confide[neural]'",
-    ),
-]
-BANKS = ("north", "south", "west")
-_ONE_HOLDER = """\
-name = "cards"
-version = 1
-id_column = "ID"
-label_column = "DEFAULT"
-label_owner = "bank"
-positive = 1
-
-[[features]]
-name = "INCOME"
-owner = "bank"
-low = 0
-
-[[features]]
-name = "SCORE"
-owner = "bank"
-"""
-
-
-def by_command(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "server.cli", *map(str, arguments)],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, NEEDS_TORCH]
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +34,9 @@ def three_banks(tmp_path_factory):
         "INCOME": rng.lognormal(10 - label, 0.7),
         "SCORE": rng.normal(size=len(label)),
     }
-    write_table(folder / "cards.parquet", table)
-    (folder / "cards.toml").write_text(_ONE_HOLDER)
-    banks = [word for bank in BANKS for word in ("--bank", bank)]
-    parties = [word for bank in BANKS for word in ("--party", bank)]
-    files = (folder / "cards.parquet", folder / "out", "--contract", folder / "cards.toml")
-    by_command("data", "split", *files, *banks)
-    by_command("init", folder / "out", *parties)
-    change(folder / "out" / "federation.toml", rounds=1, rows=20)
-    return folder / "out"
+    path = federation_of(folder, table, INCOME="low = 0", SCORE="")
+    change(path, rounds=1, rows=20)
+    return path.parent
 
 
 @pytest.fixture
@@ -184,4 +138,4 @@ def test_a_run_whose_coordinator_is_killed_goes_on_from_its_last_round(confide, 
     assert_nothing_half_written(federation.parent)
     status, _, err = confide("train", "-f", federation, "--resume", run)
     assert status == 2
-    assert "only the neural model" in err
+    assert "scorecard.json is not there" in err

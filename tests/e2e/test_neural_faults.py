@@ -1,4 +1,8 @@
-"""The neural model, real processes: anybody killed in any step, and no update in two sums."""
+"""The neural model, real processes: one of each kind killed, and no update in two sums.
+
+`tests/protocols/test_neural_steps.py` walks every step with everybody, in one process; so does this
+where there is time (`tests/depth.py`), else one or two steps each.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,12 @@ import signal
 import numpy as np
 import pytest
 
-from clients.store import Store
 from tests.commands import Running
+from tests.depth import depth
 from tests.neural_kit import BANKS, build
+from tests.steps import NEURAL_REVEALED as REVEALED
+from tests.steps import NEURAL_STEPS as STEPS
+from tests.steps import no_input_in_two_cohorts
 from tests.whole_runs import assert_nothing_half_written
 
 pytestmark = [
@@ -28,21 +35,23 @@ FOUR = ("east", *BANKS)
 BUILDER, OTHER = "east", "south"
 LEFT = tuple(bank for bank in FOUR if bank != OTHER)
 NEURAL = ("--model", "neural")
-#: Where somebody is killed in each step: before a message of a sum leaves, or, in the builder's
-#: check, before its ledger has the line. Nobody has revealed anything of the step yet.
-STEPS = {
-    "edges": "send sum/neural_edges/1/masked",
-    "round 1": "send sum/neural_1/1/masked",
-    "check 1": "record neural_check_1",
-    "round 2": "send sum/neural_2/1/masked",
-    "evaluate": "send sum/neural_evaluate/1/masked",
-}
-#: The same where the others reveal: the bank's journal has noted it, and its own seed never leaves.
-REVEALED = {
-    "round 1": "send sum/neural_1/1/seed",
-    "round 2": "send sum/neural_2/1/seed",
-    "evaluate": "send sum/neural_evaluate/1/seed",
-}
+
+
+#: Which steps, of whose death: of a bank alone, of one when others revealed, builder, coordinator.
+TRIED = depth(
+    {
+        "alone": ("round 1",),
+        "revealed": ("round 2",),
+        "builder": ("check 1",),
+        "coordinator": ("round 1, revealed",),
+    },
+    {
+        "alone": tuple(STEPS),
+        "revealed": tuple(REVEALED),
+        "builder": tuple(STEPS),
+        "coordinator": (*STEPS, *(f"{name}, revealed" for name in REVEALED)),
+    },
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +89,6 @@ def weights_of(path, run):
     return found[0]
 
 
-def no_update_in_two_cohorts(path):
-    """Check every bank's journal: one cohort an input, and so one for each kind and model."""
-    for bank in FOUR:
-        cohorts = {}
-        for line in Store(path.parent / bank).journal._lines("reveal"):
-            assert bank in line["cohort"]
-            assert cohorts.setdefault(line["input"], line["cohort"]) == line["cohort"]
-
-
 class Walk:
     """One training that is killed again and again, and goes on each time."""
 
@@ -99,7 +99,7 @@ class Walk:
         running = self._killed(self.path, victim, at, *NEURAL, *self._resume(), by=by)
         run = running.stderr.split()[1]
         assert self.run in {"", run}
-        no_update_in_two_cohorts(self.path)
+        no_input_in_two_cohorts(self.path, FOUR)
         if (self.path.parent / "coordinator" / "runs" / run / "neural.npz").exists():
             self.run = run  # there is something to go on with
         return running
@@ -114,14 +114,14 @@ class Walk:
         assert [one["round"] for one in outcome["rounds"]] == [1, 2]
         assert {one["customers"] for one in outcome["rounds"]} == {undisturbed[1]}
         assert np.array_equal(weights_of(self.path, outcome["run"]), undisturbed[0])
-        no_update_in_two_cohorts(self.path)
+        no_input_in_two_cohorts(self.path, FOUR)
         assert_nothing_half_written(self.path.parent)
 
     def _resume(self):
         return ("--resume", self.run) if self.run else ()
 
 
-@pytest.mark.parametrize("step", list(STEPS))
+@pytest.mark.parametrize("step", TRIED["alone"])
 def test_without_a_bank_that_dies_before_anybody_revealed_the_others_finish(
     killed, federation, undisturbed, step
 ):
@@ -134,7 +134,7 @@ def test_without_a_bank_that_dies_before_anybody_revealed_the_others_finish(
     with_it = [one["customers"] == undisturbed[1] for one in outcome["rounds"]]
     both = {"edges": 0, "round 1": 0, "check 1": 1, "round 2": 1, "evaluate": 2}[step]
     assert with_it == [True] * both + [False] * (2 - both)
-    no_update_in_two_cohorts(federation)
+    no_input_in_two_cohorts(federation, FOUR)
     for bank in LEFT:
         assert_nothing_half_written(federation.parent / bank)
 
@@ -143,7 +143,8 @@ def test_a_bank_that_dies_when_others_revealed_ends_the_run_until_it_is_back(
     killed, confide, federation, undisturbed
 ):
     walk = Walk(killed, federation)
-    for step, at in REVEALED.items():
+    for step in TRIED["revealed"]:
+        at = REVEALED[step]
         running = walk.kill(OTHER, at, by=OTHER)
         assert running.process.returncode == 4, f"{step}: {running.stderr}"
         told = json.loads(running.stdout)["error"]
@@ -156,7 +157,8 @@ def test_a_dead_builder_ends_every_step_by_name_and_the_run_goes_on_from_its_las
     killed, confide, federation, undisturbed
 ):
     walk = Walk(killed, federation)
-    for step, at in STEPS.items():
+    for step in TRIED["builder"]:
+        at = STEPS[step]
         running = walk.kill(BUILDER, at, by=BUILDER)
         assert running.process.returncode == 3, f"{step}: {running.stderr}"
         told = json.loads(running.stdout)["error"]
@@ -170,7 +172,7 @@ def test_a_dead_coordinator_leaves_no_process_and_the_run_goes_on_from_its_last_
     walk = Walk(killed, federation)
     steps = {name: (at, BUILDER) for name, at in STEPS.items()}
     steps |= {f"{name}, revealed": (at, OTHER) for name, at in REVEALED.items()}
-    for step in sorted(steps, key=_place):
+    for step in sorted(TRIED["coordinator"], key=_place):
         at, by = steps[step]
         running = walk.kill("coordinator", at, by=by)
         assert running.process.returncode == -signal.SIGKILL, step

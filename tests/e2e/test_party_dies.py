@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
 from clients.store import Store
+from tests.depth import depth
 from tests.whole_runs import HOLDERS, assert_nothing_half_written, build, cards, change
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -24,10 +26,16 @@ KILLS = {
 }
 
 
-@pytest.fixture
-def federation(tmp_path):
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
     """A world whose phases last long enough to be hit."""
-    return build(tmp_path, customers=2000, thresholds=24, pair_thresholds=2)
+    folder = tmp_path_factory.mktemp("world")
+    return build(folder, customers=2000, thresholds=24, pair_thresholds=2)
+
+
+@pytest.fixture
+def federation(world, tmp_path):
+    return shutil.copytree(world.parent, tmp_path / "federation") / world.name
 
 
 def works_again(confide, path):
@@ -47,15 +55,8 @@ def is_sound(path, *, killed=""):
             assert not list((path.parent / party).rglob("*.part"))
 
 
-@pytest.mark.parametrize(
-    "phase",
-    [
-        pytest.param("start", marks=pytest.mark.slow),
-        "align",
-        pytest.param("moments", marks=pytest.mark.slow),
-        pytest.param("score", marks=pytest.mark.slow),
-    ],
-)
+# In every phase: `test_phases`, in one process.
+@pytest.mark.parametrize("phase", depth(["score"], list(KILLS)))
 def test_a_killed_party_is_named_and_the_others_stop(start, confide, federation, phase):
     said, victim = KILLS[phase]
     running = start("train", "-f", federation)
@@ -75,7 +76,6 @@ def test_a_killed_party_is_named_and_the_others_stop(start, confide, federation,
     works_again(confide, federation)
 
 
-@pytest.mark.slow
 def test_ctrl_c_stops_every_process_and_the_folder_stays_usable(start, confide, federation):
     running = start("train", "-f", federation)
     running.said(THERE)
@@ -89,9 +89,7 @@ def test_ctrl_c_stops_every_process_and_the_folder_stays_usable(start, confide, 
     works_again(confide, federation)
 
 
-@pytest.mark.parametrize(
-    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("sign", depth([signal.SIGKILL], [signal.SIGKILL, signal.SIGTERM]))
 def test_when_the_command_itself_is_killed_the_parties_end_by_themselves(start, federation, sign):
     running = start("train", "-f", federation)
     running.said(THERE)
@@ -101,7 +99,6 @@ def test_when_the_command_itself_is_killed_the_parties_end_by_themselves(start, 
     is_sound(federation)
 
 
-@pytest.mark.slow
 def test_the_workers_of_a_killed_party_end_with_it(start, federation):
     change(federation, workers=2)
     running = start("train", "-f", federation)
@@ -112,7 +109,6 @@ def test_the_workers_of_a_killed_party_end_with_it(start, federation):
     is_sound(federation, killed="payments")
 
 
-@pytest.mark.slow
 def test_a_party_that_hangs_is_lost_after_the_deadline_and_named(start, federation):
     change(federation, deadline_s=4)
     running = start("train", "-f", federation)

@@ -2,141 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from clients.certificates import issue, new_authority
-from clients.keyfiles import make_keys
-from shared.edge.files import load_identity
-from shared.edge.tls import tls_context
 from shared.edge.websocket import RelayWire
-from shared.edge.wire import dial, read_address, relay_channel
+from shared.edge.wire import read_address, relay_channel
 from shared.errors import ConfigError, EnvironmentFault, PartyLost, Refused
 from shared.identity import Identity, Roster
-from shared.link import NO_SESSION, REFUSED, WireClosedError
 from shared.pieces import DATA, MESSAGE_BYTES, MORE, PIECE_BYTES, Message, pack_message
 from shared.proof import prove
 from shared.sealed import SealedChannel, Session
+from shared.wire import NO_SESSION, REFUSED, WireClosedError
+from tests.relays import (
+    EVERYBODY,
+    PARTIES,
+    RelayProcess,
+    World,
+    in_threads,
+    other_authority,
+    until_closed,
+)
 from tests.support import COORDINATOR, ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-PARTIES = ("bank", "payments", "shop")
-EVERYBODY = (*PARTIES, COORDINATOR)
-
-
-class World:
-    """A federation's folder, with everybody's keys and certificates."""
-
-    scope = "run/test/1"
-
-    def __init__(self, base):
-        self.base = base
-        homes = {name: name for name in EVERYBODY}
-        self.pins = make_keys(base, "test", homes, hosts=(), force=False)
-        lines = [
-            'name = "test"\nbuilder = "bank"\ncontract = "contract.toml"',
-            f'ca = "{self.pins.ca}"',
-            f'[coordinator]\nfingerprint = "{self.pins.identities[COORDINATOR]}"',
-        ]
-        lines += [
-            f'[parties.{name}]\nfingerprint = "{self.pins.identities[name]}"' for name in PARTIES
-        ]
-        (base / "federation.toml").write_text("\n".join(lines) + "\n")
-
-    def identity(self, name):
-        return load_identity(self.base / name / "identity.key", name, self.pins.identities[name])
-
-    def context(self, name):
-        home = self.base / name
-        return tls_context(home / "tls.crt", home / "tls.key", home / "ca.crt", server=False)
-
-    def dial(self, url, name, *, identity=None, context=None):
-        """Connect as a member without a link behind it."""
-        who = identity or self.identity(name)
-        return dial(
-            read_address(url), context or self.context(name), who, self.scope, os.urandom(8)
-        )
-
-    def channel(self, url, name, *, peers=None, scope="", deadline=20.0):
-        others = [peer for peer in peers or EVERYBODY if peer != name]
-        scope = scope or self.scope
-        return relay_channel(url, self.base / name, self.identity(name), others, scope, deadline)
-
-
-class RelayProcess:
-    """A relay in a process of its own; it may be killed and started again on its port."""
-
-    def __init__(self, world, *, host="127.0.0.1", home=None, options=()):
-        self.world, self.host, self.options = world, host, options
-        self.home = home or world.base / COORDINATOR
-        self.port = 0
-        self.errors = world.base / f"relay-{os.urandom(3).hex()}.log"
-        self.start()
-
-    def command(self, port):
-        files = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
-        return [
-            *(sys.executable, "-m", "server.relay"),
-            f"--federation={self.world.base / 'federation.toml'}",
-            *(f"--{option}={self.home / name}" for option, name in files.items()),
-            *(f"--host={self.host}", f"--port={port}", *self.options),
-        ]
-
-    def start(self):
-        for _ in range(20):
-            with self.errors.open("ab") as errors:
-                self.process = subprocess.Popen(
-                    self.command(self.port), stdout=subprocess.PIPE, stderr=errors, cwd=ROOT
-                )
-            line = self.process.stdout.readline()
-            if line:
-                self.said = json.loads(line)
-                self.port = self.said["port"]
-                return
-            self.process.wait()
-            time.sleep(0.2)  # somebody else's connection may have been given the port
-        raise AssertionError(self.errors.read_text())
-
-    @property
-    def url(self):
-        return f"wss://127.0.0.1:{self.port}"
-
-    @property
-    def peak_mb(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-    def health(self):
-        context = self.world.context("bank")
-        asked = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=10)
-        with contextlib.closing(asked):
-            asked.request("GET", "/health")
-            return json.loads(asked.getresponse().read())
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def stop(self):
-        self.process.terminate()
-        status = self.process.wait(10)
-        self.process.stdout.close()
-        return status
 
 
 @pytest.fixture(scope="module")
@@ -170,22 +65,6 @@ def relay(world):
 @pytest.fixture(autouse=True)
 def _own_session(world, request):
     world.scope = f"{request.node.name}/test/1"
-
-
-def in_threads(work):
-    """Run everybody at once; return what came of each."""
-    came = {}
-
-    def play(name):
-        try:
-            came[name] = work[name]()
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
-            came[name] = error
-
-    threads = {name: threading.Thread(target=play, args=(name,), daemon=True) for name in work}
-    for thread in threads.values():
-        thread.start()
-    return threads, came
 
 
 def payload(name, peer, i):
@@ -303,31 +182,6 @@ def test_a_replayed_signature_is_refused(world, relay, monkeypatch):
     assert len(answers) == 2
 
 
-def test_no_answer_to_the_nonce_is_no_way_in(world, relay):
-    sock = socket.create_connection(("127.0.0.1", relay.port))
-    tls = world.context("bank").wrap_socket(sock, server_hostname="127.0.0.1")
-    wire = RelayWire(tls, read_address(relay.url))
-    wire.upgrade(5.0)
-    started = time.monotonic()
-    assert len(wire.first(started + 20)) == 32
-    with pytest.raises(WireClosedError, match="no answer to the nonce in time"):
-        wire.first(started + 20)
-    assert 4.0 < time.monotonic() - started < 10.0
-    wire.close()
-
-
-def until_closed(wire, limit=10.0):
-    end = time.monotonic() + limit
-    try:
-        while time.monotonic() < end:
-            wire.receive(0.5)
-    except WireClosedError as closed:
-        return closed
-    finally:
-        wire.close()
-    raise AssertionError("the relay did not close the connection")
-
-
 def test_what_a_member_may_not_send_ends_its_connection_by_name(world, relay):
     data = Message(DATA, "nobody", 1, MORE, b"x")
     for raw, code, text in (
@@ -340,41 +194,6 @@ def test_what_a_member_may_not_send_ends_its_connection_by_name(world, relay):
         wire.send(raw)
         closed = until_closed(wire)
         assert (closed.code, text in closed.reason) == (code, True), closed.reason
-
-
-def other_authority(tmp_path):
-    """Make certificates of another CA, as good as ours but for that."""
-    now = datetime.now(UTC)
-    authority = new_authority("other", now)
-    made = issue(authority, "relay", ("127.0.0.1", "localhost"), now)
-    for name, content in (
-        ("ca.crt", authority.certificate),
-        ("tls.crt", made.certificate),
-        ("tls.key", made.key),
-    ):
-        (tmp_path / name).write_bytes(content)
-        (tmp_path / name).chmod(0o600)
-    return tmp_path
-
-
-def bare_context(authority, home=None):
-    context = ssl.create_default_context(cafile=authority)
-    if home is not None:
-        context.load_cert_chain(home / "tls.crt", home / "tls.key")
-    return context
-
-
-def test_a_certificate_of_another_ca_is_no_way_in(world, relay, tmp_path):
-    other = other_authority(tmp_path)
-    ours = world.base / "bank" / "ca.crt"
-    for home in (other, None):  # and none at all
-        with pytest.raises((Refused, WireClosedError)) as refused:
-            world.dial(relay.url, COORDINATOR, context=bare_context(ours, home))
-        if isinstance(refused.value, Refused):  # unless the connection broke first
-            assert "does not take this certificate" in refused.value.message
-    sessions = relay.health()["sessions"]
-    world.dial(relay.url, COORDINATOR).close()  # with ours it is
-    assert relay.health()["sessions"] == sessions + 1
 
 
 def test_a_partys_own_certificate_is_checked_before_it_dials(world, tmp_path):
@@ -399,29 +218,6 @@ def test_a_ca_that_is_not_the_pinned_one_is_refused(world, tmp_path):
         ),
     ):
         pass
-
-
-def test_a_relay_with_a_certificate_of_another_ca_is_refused(world, start, tmp_path):
-    text = (world.base / "federation.toml").read_text()
-    other = other_authority(tmp_path)
-    impostor = World.__new__(World)
-    impostor.base = tmp_path
-    (tmp_path / "federation.toml").write_text(text.replace(f'ca = "{world.pins.ca}"', ""))
-    relay = start(world=impostor, home=other)
-    started = time.monotonic()
-    with (
-        pytest.raises(Refused, match=r"certificate of the relay .* does not hold: .*certificate"),
-        world.channel(relay.url, "bank", deadline=60.0),
-    ):
-        pass
-    assert time.monotonic() - started < 10.0
-
-
-def test_a_relay_under_another_name_is_refused(world, start):
-    relay = start(host="0.0.0.0")
-    url = relay.url.replace("127.0.0.1", "127.0.0.2")
-    with pytest.raises(Refused, match=r"relay at wss://127\.0\.0\.2.*IP address mismatch"):
-        world.dial(url, "bank")
 
 
 def test_tls_before_1_3_is_refused(world, relay):

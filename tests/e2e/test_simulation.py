@@ -89,7 +89,7 @@ def test_nothing_is_left_when_the_command_is_killed(start):
 
 
 def test_a_broken_table_ends_it_by_name(start, tmp_path):
-    run = start("--holders", "500", *SMALL)
+    run = start("--holders", "150", *SMALL)
     assert run.end() == DataError.exit_status, run.stderr
     assert "fewer holders" in run.stderr
     assert not run.left_behind()

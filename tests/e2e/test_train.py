@@ -63,6 +63,7 @@ def test_json_holds_its_schema_and_flags_reach_every_party(confide, federation):
     assert len(errors) == 2  # the control: the schema is not satisfied by anything
 
 
+@pytest.mark.slow
 def test_a_missing_column_names_party_file_and_column_and_no_row(confide, federation):
     def spoil(columns):
         del columns["WALLET_FAILED"]

@@ -20,6 +20,7 @@ from server.store.tables import ALLOCATIONS, DRAWDOWNS, FUNDS, HOLDS, LINES, REP
 from shared.errors import Conflict
 from tests.accounts.kit import GOOD, GOOD_TOO, Office, Scene
 from tests.accounts.till import Till, a_till
+from tests.depth import depth
 from tests.stores import empty_file, server  # noqa: F401 - fixtures
 
 AMOUNT = st.sampled_from([9_999, 10_000, 10_001, 33_333, 100_001, 1_234_567, 4_000_000])
@@ -207,7 +208,7 @@ def test_i1_i2_i3_i5_i6_i14_i15_hold_after_every_step_on_sqlite(scene, empty_fil
 
 @pytest.mark.slow
 @given(st.lists(STEP, min_size=5, max_size=40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=depth(12, 40), deadline=None)
 def test_i1_i2_i3_i5_i6_i14_i15_hold_over_long_days_on_sqlite(scene, empty_file, steps):  # noqa: F811
     with a_till(scene, empty_file) as till:
         day = Day(till)
@@ -218,7 +219,7 @@ def test_i1_i2_i3_i5_i6_i14_i15_hold_over_long_days_on_sqlite(scene, empty_file,
 
 @pytest.mark.slow
 @given(st.lists(STEP, min_size=5, max_size=25))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=depth(4, 10), deadline=None)
 def test_i1_i2_i3_i5_i6_i14_i15_hold_after_every_step_on_postgresql(scene, server, steps):  # noqa: F811
     store = open_store(server.new_database(server.template), pool=4)
     till = Till(Office(scene, store))

@@ -22,8 +22,10 @@ from server.limits.line.target import target_of
 from server.limits.line.triggers import Facts as Seen
 from server.limits.rules.line_lint import parse_line_policy
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import GradeRow, LossCap, Macro, parse_policy
+from server.limits.rules.policy import GradeRow, LossCap, Macro
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
+from tests.depth import depth
 from tests.service.kit import baselines, card
 
 DAY = date(2026, 3, 1)
@@ -111,7 +113,7 @@ def with_advice(inputs, advice):
 
 
 @given(policies(), present, customers())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 def test_i17_every_advice_is_true_in_the_policy_that_decides(policy, snapshot, inputs):
     _, advices = found(policy, snapshot, inputs)
     for advice in advices:
@@ -122,7 +124,7 @@ def test_i17_every_advice_is_true_in_the_policy_that_decides(policy, snapshot, i
 
 
 @given(policies(), present, customers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=depth(30, 40), deadline=None)
 def test_i17_who_does_more_than_advised_does_not_get_less(policy, snapshot, inputs):
     _, advices = found(policy, snapshot, inputs)
     for advice in advices:
@@ -140,7 +142,7 @@ def test_i17_who_does_more_than_advised_does_not_get_less(policy, snapshot, inpu
 
 
 @given(policies(), outages, customers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=depth(30, 40), deadline=None)
 def test_i17_holds_while_a_holder_is_missing_and_nothing_is_promised_above_today(
     policy, snapshot, inputs
 ):
@@ -151,7 +153,7 @@ def test_i17_holds_while_a_holder_is_missing_and_nothing_is_promised_above_today
 
 
 @given(policies(), present, customers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=depth(30, 40), deadline=None)
 def test_advice_is_short_possible_and_never_about_who_somebody_is(policy, snapshot, inputs):
     _, advices = found(policy, snapshot, inputs)
     assert len(advices) <= 3
@@ -190,7 +192,7 @@ def test_the_properties_have_something_to_check():
 
 
 @given(policies(), present, customers(), st.integers(0, 400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=depth(30, 40), deadline=None)
 def test_what_if_is_the_decision_on_the_changed_facts(policy, snapshot, inputs, after):
     day = DAY + timedelta(days=after)
     reviews = PolicyReviews(policy, PACK, snapshot, inputs)

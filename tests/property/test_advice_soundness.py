@@ -25,6 +25,7 @@ from server.store.holds import HoldRequest
 from server.store.repayments import RepaymentRequest
 from tests import postgres
 from tests.accounts.kit import GOOD, START, Office, Scene
+from tests.depth import depth
 
 pytestmark = pytest.mark.slow
 NUMBERS = count(1)
@@ -128,7 +129,7 @@ months = st.lists(
 
 @given(months)
 @settings(
-    max_examples=7,
+    max_examples=depth(3, 7),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -24,6 +24,7 @@ from server.limits.line.review import review
 from server.limits.line.target import target_of
 from server.limits.rules.line_policy import Condition, Inactivity, Overlay
 from tests.batch_kit import DAY, differences, random_page
+from tests.depth import depth
 from tests.line_kit import POLICY, Life, quiet, target
 from tests.property.test_limits_property import PACK, everybody, outages, policies, present
 
@@ -33,7 +34,7 @@ amounts = st.lists(st.integers(0, 10**15), min_size=1, max_size=5)
 
 
 @given(amounts, some_shares, st.sampled_from([1, 100, 10_000]))
-@settings(max_examples=40)
+@settings(max_examples=depth(30, 40))
 def test_a_share_of_a_column_is_exactly_that_of_each_amount(values, share, quantum):
     policy = replace(POLICY, quantum_minor=quantum)
     column = np.array(values, np.int64)
@@ -44,7 +45,7 @@ def test_a_share_of_a_column_is_exactly_that_of_each_amount(values, share, quant
 
 
 @given(amounts, st.integers(1, 10**15), st.integers(1, 10**12).map(lambda n: Decimal(n).scaleb(-9)))
-@settings(max_examples=40)
+@settings(max_examples=depth(30, 40))
 def test_a_threshold_of_a_column_is_exactly_that_of_each_ratio(values, below, threshold):
     for rising in (True, False):
         condition = Condition("utilisation", 30, 0, threshold, rising)
@@ -63,7 +64,7 @@ def test_ratios_on_the_threshold_are_told_from_their_neighbours_beyond_doubles()
 
 
 @given(st.lists(st.integers(-(10**18), 10**18), min_size=1, max_size=4), st.integers(0, 10**12))
-@settings(max_examples=40)
+@settings(max_examples=depth(30, 40))
 def test_a_product_never_wraps(values, factor):
     exact = [value * factor for value in values]
     assert [int(one) for one in times(np.array(values), factor)] == exact
@@ -72,7 +73,7 @@ def test_a_product_never_wraps(values, factor):
 
 
 @given(st.dates(date(2020, 1, 1), date(2032, 1, 1)), st.integers(0, 30), st.integers(-3, 3))
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_the_last_day_so_many_months_earlier_is_what_adding_months_says(day, months, by):
     last = date.fromordinal(month_earlier(day.toordinal(), months))
     near = date.fromordinal(last.toordinal() + by)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.contract import Contract, Feature, check_columns, normalise_id
 from shared.errors import DataError
+from tests.depth import depth
 
 names = st.text("ABCDEFGH_", min_size=1, max_size=6)
 numbers = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6, allow_nan=False)
@@ -93,7 +94,7 @@ cells = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=depth(150, 300))
 @given(
     st.lists(
         st.tuples(st.text("ab \uff41", max_size=2) | st.none() | st.integers(0, 5), cells, cells),

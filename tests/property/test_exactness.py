@@ -9,16 +9,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from clients.builder import label_of, settings_of
-from clients.parts import encode, plans_from_value
+from clients.card.builder import label_of, settings_of
+from clients.card.parts import encode, plans_from_value
 from clients.party import Party
 from shared.scorecard.build import draft_card
 from shared.scorecard.card import Card
 from shared.scorecard.moments import Moments, add, pooled
+from tests.depth import depth
 from tests.whole_runs import HOLDERS, build, train
 
 FEW = settings(
-    max_examples=4,
+    max_examples=depth(2, 4),
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # a whole training an example: too slow to shrink

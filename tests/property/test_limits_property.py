@@ -14,8 +14,10 @@ from server.limits.caps.caps import FROM_SCORE, Income, Inputs, capacity_cap, lo
 from server.limits.caps.decide import CAP_REASONS, HOLDER, MACRO, decide
 from server.limits.caps.snapshot import Scorer, Share
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import Capacity, GradeRow, LossCap, Macro, parse_policy
+from server.limits.rules.policy import Capacity, GradeRow, LossCap, Macro
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
+from tests.depth import depth
 from tests.service.kit import LINES, PARTIES, baselines, card
 
 DAY = date(2026, 3, 1)
@@ -89,7 +91,7 @@ def present(found, missing):
 
 
 @given(policies(), inputs(), st.integers(-10, 118))
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_i7_more_risk_never_gets_more(policy, given_inputs, points):
     """I7."""
     riskier, safer = (
@@ -110,7 +112,7 @@ ANY = {party: Share(SPANS[party][0]) for party in PARTIES}
 
 
 @given(policies(), inputs(), everybody)
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_limit_is_the_smallest_cap_rounded_down_never_up(policy, given_inputs, found):
     decision = decide(policy, PACK, present(found, {}), given_inputs)
     smallest = min(decision.caps.values())
@@ -126,7 +128,7 @@ def test_limit_is_the_smallest_cap_rounded_down_never_up(policy, given_inputs, f
     st.integers(1, 999_999),
     st.integers(0, 10**15),
 )
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_expected_loss_cap_is_exact_to_the_minor_unit(cap, ppm, drawn):
     rate = Fraction(ppm, 10**6) * Fraction(cap.lgd)
     ccf = Fraction(cap.ccf)
@@ -139,7 +141,7 @@ def test_expected_loss_cap_is_exact_to_the_minor_unit(cap, ppm, drawn):
     st.integers(0, 10**12),
     money,
 )
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_capacity_cap_never_lends_more_than_its_instalments_repay(capacity, income, owed):
     cap = capacity_cap(capacity, income, owed)
     spare = max(Fraction(0), Fraction(capacity.dti) * income - owed)
@@ -149,7 +151,7 @@ def test_capacity_cap_never_lends_more_than_its_instalments_repay(capacity, inco
 
 
 @given(policies(), inputs(), everybody, outages | st.just({}))
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_i16_reasons_are_one_to_four_and_of_what_bound(policy, given_inputs, found, missing):
     """I16."""
     decision = decide(policy, PACK, present(found, missing), given_inputs)
@@ -169,7 +171,7 @@ def test_i16_reasons_are_one_to_four_and_of_what_bound(policy, given_inputs, fou
 
 
 @given(policies(), inputs(current=money), everybody, outages)
-@settings(max_examples=100)
+@settings(max_examples=depth(50, 100))
 def test_i13_an_outage_raises_nothing_and_cuts_nothing(policy, given_inputs, found, missing):
     """I13: whatever the missing holders would have said, their silence is never worse."""
     current = given_inputs.current_minor
@@ -183,7 +185,7 @@ def test_i13_an_outage_raises_nothing_and_cuts_nothing(policy, given_inputs, fou
 
 
 @given(policies(), inputs(), everybody, outages)
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_an_outage_is_always_told(policy, given_inputs, found, missing):
     decision = decide(policy, PACK, present(found, missing), given_inputs)
     assert decision.provisional
@@ -192,14 +194,14 @@ def test_an_outage_is_always_told(policy, given_inputs, found, missing):
 
 
 @given(policies(), inputs(), everybody)
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_the_same_inputs_give_the_same_decision(policy, given_inputs, found):
     first, second = (decide(policy, PACK, present(found, {}), given_inputs) for _ in range(2))
     assert first == second
 
 
 @given(everybody, outages | st.just({}))
-@settings(max_examples=60)
+@settings(max_examples=depth(30, 60))
 def test_points_add_up_and_reasons_are_the_costliest(found, missing):
     snapshot = present(found, missing)
     assert snapshot.rating.points == sum(snapshot.points.values())

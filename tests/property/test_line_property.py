@@ -21,6 +21,7 @@ from server.limits.line.review import review
 from server.limits.line.target import target_of
 from server.limits.line.triggers import Facts
 from server.limits.line.waterfall import Room, available
+from tests.depth import depth
 from tests.line_kit import GRADE, POLICY, START, Life, opened, target
 from tests.property.test_limits_property import ANY, PACK, REFERENCE, SCORER, everybody, present
 
@@ -150,7 +151,7 @@ def live(year, smallest=1_000_000):
 
 
 @given(years)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i1_amounts_are_whole_never_negative_and_in_order(year):
     """I1, and that a cut makes nobody a defaulter."""
     _, steps = live(year)
@@ -166,7 +167,7 @@ def test_i1_amounts_are_whole_never_negative_and_in_order(year):
 
 
 @given(years, st.integers(0, 2_000_000), st.integers(0, 500_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i2_what_is_owed_above_the_limit_leaves_nothing_and_never_less(year, owed, held):
     """I2."""
     life, _ = live(year)
@@ -176,7 +177,7 @@ def test_i2_what_is_owed_above_the_limit_leaves_nothing_and_never_less(year, owe
 
 
 @given(years, next_months, limits, limits)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 def test_i7_i8_lower_caps_never_give_a_higher_limit(year, month, one, other):
     """I7 and I8, from any line that a year can lead to."""
     line = live(year)[0].line
@@ -196,7 +197,7 @@ def test_i7_i8_lower_caps_never_give_a_higher_limit(year, month, one, other):
 
 
 @given(years, st.integers(-10, 118))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i7_more_risk_never_gives_a_higher_limit(year, points):
     """I7 through the caps: the same line, the same facts, a worse score."""
     line = live(year)[0].line
@@ -236,7 +237,7 @@ def spread(values, longest):
 
 
 @given(spread(OUTSIDE, 3), spread(BORROWING, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=depth(100, 200), deadline=None)
 def test_i9_who_draws_more_is_never_above(outside, borrowing):
     """I9: the same outside world, pointwise more draws and a higher balance."""
     few, many = Life(), Life()
@@ -270,7 +271,7 @@ def drawable(line):
 
 
 @given(years, next_months, st.sampled_from(WORSE))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 def test_i10_worse_evidence_never_helps(year, month, change):
     """I10, fact by fact, from any line."""
     line = live(year)[0].line
@@ -290,7 +291,7 @@ def test_i10_worse_evidence_never_helps(year, month, change):
 
 
 @given(years.map(lambda year: [replace(one, wait=30) for one in year]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 def test_i11_no_state_goes_one_way_and_back_within_the_dwell(year):
     """I11. Upward always waits; downward, only a trigger does: falling caps are a new reason."""
     life, _ = live(year)
@@ -309,7 +310,7 @@ def test_i11_no_state_goes_one_way_and_back_within_the_dwell(year):
 
 
 @given(years)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 def test_i12_restoration_stays_below_the_target_and_waits_for_the_cool_down(year):
     """I12, and never in the review of a cut or an exit."""
     life, steps = live(year)
@@ -330,7 +331,7 @@ def test_i12_restoration_stays_below_the_target_and_waits_for_the_cool_down(year
 
 
 @given(years)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_one_review_lowers_by_a_step_at_most(year):
     _, steps = live(year)
     for before, done, _, _ in steps:
@@ -348,7 +349,7 @@ BLOCKS = ({"silent": True}, {"dispute": True}, {"consent": False}, {"budget": De
 
 
 @given(years, next_months, st.sampled_from(BLOCKS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i13_nothing_rises_while_something_forbids_it(year, month, block):
     """I13."""
     line = live(year)[0].line
@@ -369,7 +370,7 @@ def test_what_i13_forbids_is_possible_without_it():
 
 
 @given(years, next_months, everybody)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i13_a_silent_holder_alone_cuts_nobody(year, month, found):
     """I13: without a holder's points and measures the limit is not below what it is with them."""
     line = live(year)[0].line
@@ -399,7 +400,7 @@ amounts = st.integers(0, 10**6)
 
 
 @given(years, amounts, amounts, amounts)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i14_repaying_and_drawing_again_conserves(year, owed, held, amount):
     """I14: outstanding + available + held is the limit, when no other cap binds."""
     line = live(year)[0].line
@@ -416,7 +417,7 @@ def test_i14_repaying_and_drawing_again_conserves(year, owed, held, amount):
 
 
 @given(years)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i16_every_change_of_a_limit_has_one_to_four_reasons_of_what_bound(year):
     """I16."""
     life, steps = live(year)
@@ -444,7 +445,7 @@ def test_i16_every_change_of_a_limit_has_one_to_four_reasons_of_what_bound(year)
 
 
 @given(years, st.integers(0, 8), limits)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i18_events_rebuild_every_state_there_was(year, at, lowered):
     """I18, with acts of the customer in between."""
     life, steps = live(year)
@@ -461,7 +462,7 @@ def test_i18_events_rebuild_every_state_there_was(year, at, lowered):
 
 
 @given(years, next_months, st.integers(0, 29))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_i20_time_alone_raises_nothing(year, month, days):
     """I20: before its day a review raises no limit, and what can be drawn only falls."""
     line = live(year)[0].line
@@ -480,7 +481,7 @@ def test_i20_time_alone_raises_nothing(year, month, days):
 
 
 @given(years, limits)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=depth(20, 30), deadline=None)
 def test_the_plan_comes_true_for_who_keeps_to_it(year, smallest):
     """What a customer is told about the way back is what the policy then does."""
     line = live(year)[0].line

@@ -9,8 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 from shared import metrics, stability
 from shared.scorecard.calibration import fit_calibration
+from tests.depth import depth
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=depth(40, 80), deadline=None)
 
 
 @st.composite

@@ -40,11 +40,13 @@ from server.limits.portfolio.scaling import scale_down
 from server.limits.portfolio.segments import Segment
 from server.limits.rules.catalogue import parse_catalogue
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
-from server.limits.rules.pricing import Price, all_in, equal_instalments, flat_instalments, within
+from server.limits.rules.policy_lint import parse_policy
+from server.limits.rules.prices import Price
+from server.limits.rules.pricing import all_in, equal_instalments, flat_instalments, within
 from server.limits.rules.products import for_product
 from server.policies import embedded
 from shared.errors import UsageError
+from tests.depth import depth
 
 DAY = date(2026, 3, 1)
 REFERENCE = parse_policy(*embedded("reference"))
@@ -99,7 +101,7 @@ situations = st.tuples(st.sampled_from(POLICIES), st.sampled_from(PACKS), rating
 
 
 @given(situations, st.none() | views, proofs())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=depth(60, 120), deadline=None)
 def test_i10_a_proof_never_hurts(situation, bureau, proof):
     """I10: whatever is proven, of whatever worth, in date or not."""
     policy, pack, rating, evidence = situation
@@ -112,7 +114,7 @@ def test_i10_a_proof_never_hurts(situation, bureau, proof):
 
 
 @given(situations, views)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_i10_what_a_bureau_tells_of_debts_never_helps(situation, view):
     """I10, the other half."""
     policy, pack, rating, evidence = situation
@@ -123,7 +125,7 @@ def test_i10_what_a_bureau_tells_of_debts_never_helps(situation, view):
 
 
 @given(situations, st.none() | views, proofs(whole=True))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_a_statement_of_the_whole_never_helps_more_than_a_proof(situation, bureau, proof):
     policy, pack, rating, evidence = situation
     part = limit_of(policy, pack, rating, [*evidence, replace(proof, whole=False)], bureau)
@@ -131,7 +133,7 @@ def test_a_statement_of_the_whole_never_helps_more_than_a_proof(situation, burea
 
 
 @given(situations, st.none() | views, st.integers(0, 10**8), st.integers(0, 10**8))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_i8_more_income_never_gets_less(situation, bureau, income, more):
     """I8, of a statement of the whole as well."""
     policy, pack, rating, evidence = situation
@@ -154,7 +156,7 @@ def _salary(value):
 
 
 @given(situations, st.none() | views, st.integers(0, 10**6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_i7_more_risk_never_gets_more_whatever_is_proven(situation, bureau, ppm):
     """I7 over every product, with what is presumed of grades."""
     policy, pack, rating, evidence = situation
@@ -167,7 +169,7 @@ def test_i7_more_risk_never_gets_more_whatever_is_proven(situation, bureau, ppm)
 
 
 @given(situations, money, money, money)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 def test_every_named_cap_binds_by_its_own_reason(situation, own, capital, partner):
     policy, pack, rating, _ = situation
     inputs = Inputs(DAY, own_minor=own, capital_minor=capital, partner_minor=partner)
@@ -184,7 +186,7 @@ rates = st.integers(0, 3600).map(lambda n: Decimal(n).scaleb(-4))
 
 
 @given(st.integers(1, 10**9), st.integers(1, 84), rates)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_no_customer_pays_more_than_the_rate_agreed(amount, months, rate):
     plan = equal_instalments(amount, months, Price("A", rate))
     assert within(plan, rate)
@@ -193,7 +195,7 @@ def test_no_customer_pays_more_than_the_rate_agreed(amount, months, rate):
 
 
 @given(st.integers(100, 10**9), st.integers(1, 60), rates, st.integers(0, 100))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_the_cost_shown_and_the_cap_agree(amount, months, monthly, fee):
     plan = flat_instalments(amount, months, monthly / 12, guarantee_monthly=Decimal(fee).scaleb(-4))
     apr, ear = all_in(plan)
@@ -205,7 +207,7 @@ def test_the_cost_shown_and_the_cap_agree(amount, months, monthly, fee):
 
 
 @given(st.integers(100, 10**8), st.integers(1, 36), st.lists(rates, min_size=5, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=depth(30, 40), deadline=None)
 def test_i7_a_riskier_grade_never_pays_less(amount, months, drawn):
     """I7: rising rates give rising totals."""
     totals = [
@@ -223,7 +225,7 @@ def test_i7_a_riskier_grade_never_pays_less(amount, months, drawn):
     st.integers(0, 10**12),
     st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 10**6), min_size=1),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=depth(50, 100), deadline=None)
 def test_i15_parts_add_up_and_none_is_a_unit_away_from_its_own(amount, weights):
     """I15."""
     total = sum(weights.values())
@@ -250,7 +252,7 @@ def consortia(draw):
 
 
 @given(st.integers(1, 10**8), st.integers(0, 10**8), consortia())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(75, 150), deadline=None)
 def test_i3_i15_joint_draws_keep_every_cap(amount, own, consortium):
     """I3: own share, room of each partner, own funds; I15: the sum."""
     partners, decisions = consortium
@@ -272,7 +274,7 @@ def test_i3_i15_joint_draws_keep_every_cap(amount, own, consortium):
     st.dictionaries(st.sampled_from(["p", "q", "r", OWN]), st.integers(0, 10**6), min_size=1),
     st.lists(st.integers(0, 10**6), max_size=12),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(75, 150), deadline=None)
 def test_i15_repayments_add_up_and_leave_nothing_at_payoff(owed, payments):
     """I15: no share is repaid more than it is owed, the own share is kept, no drift at the end."""
     total = sum(owed.values())
@@ -332,7 +334,7 @@ def used(found, limits, rate):
 
 
 @given(segments(), budgets, st.lists(st.floats(0, 1), min_size=6, max_size=6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_i3_i7_allocation_keeps_every_bound_and_the_order_of_risk(found, budget, guesses):
     """I3, I7; and no drawn allocation that meets the bounds brings more."""
     result = allocate(found, budget)
@@ -373,7 +375,7 @@ def _feasible(found, budget, limits):
 
 
 @given(segments(), budgets, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 def test_i3_i7_scaling_never_raises_and_never_turns_customers_round(found, budget, data):
     """I7 between any two customers, I3 for all of them together."""
     result = allocate(found, budget)
@@ -404,7 +406,7 @@ shares = st.integers(1, 1000).map(lambda n: Decimal(n).scaleb(-3))
 
 
 @given(st.integers(0, 10**9), shares, shares, shares, st.integers(0, 10**9))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_capital_cap_is_exact_to_the_minor_unit(spare, weight, ratio, ccf, drawn):
     limit = capital_cap(spare, weight, ratio, ccf, drawn)
 
@@ -418,14 +420,14 @@ def test_capital_cap_is_exact_to_the_minor_unit(spare, weight, ratio, ccf, drawn
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_charges_are_never_negative_and_never_above_the_loss(default_prob, lgd):
     for charge in (revolving_charge, retail_charge):
         assert 0.0 <= charge(default_prob, lgd) <= lgd
 
 
 @given(st.integers(1, 2 * 10**6), days, st.none() | st.integers(0, 800))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(40, 80), deadline=None)
 def test_nothing_is_forgotten_before_it_is_repaid(amount, arose, later):
     record = Overdue(amount, arose, None if later is None else arose + timedelta(days=later))
     gone = hidden_from(record, PACKS[0].credit_repair)

@@ -14,6 +14,7 @@ from shared.contract import EVERY, Feature
 from shared.neural.buckets import Edges
 from shared.neural.inputs import Encoding
 from shared.neural.layout import Layout
+from tests.depth import depth
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None,
@@ -37,7 +38,7 @@ def chances(layout, encoding, weights, feature, customer):
     return default_prob(layout, weights, encoding.apply(values))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=depth(30, 60), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.floats(0.01, 20.0),

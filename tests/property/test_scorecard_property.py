@@ -11,11 +11,16 @@ from sklearn.linear_model import ElasticNet
 
 from shared.contract import Feature
 from shared.scorecard.bins import Axis
-from shared.scorecard.columns import ColumnSettings, Floors, one_hot, plan_blocks
+from shared.scorecard.columns import Floors, one_hot
 from shared.scorecard.moments import add, pooled
-from shared.scorecard.solve import Problem, fit, fit_path
+from shared.scorecard.path import fit_path
+from shared.scorecard.planning import ColumnSettings, plan_blocks
+from shared.scorecard.solve import Problem, fit
+from tests.depth import depth
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(
+    max_examples=depth(30, 40), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def any_column(rng, n):

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clients import challenger
-from clients.challenger import Trained, check_network, scored
+from clients.neural import challenger
+from clients.neural.challenger import Trained, check_network, scored
 from clients.party import Party
-from clients.releases import load_release, release_names
-from server.registry import Registry
+from clients.releases.kept import load_release, release_names
+from server.releases.registry import Registry
 from shared.challenger.shapley import shapley
 from shared.config import parse_federation
 from shared.errors import ReleaseRefused

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 
-from clients import neural, neural_data
-from clients.banks import split_customers
-from clients.datasets import embedded_contract
+from clients.data.datasets import embedded_contract
+from clients.data.split import split_customers
+from clients.neural import data as neural_data
+from clients.neural import phases as neural
 from clients.party import Party
 from clients.store import Store
-from server import neural_means
-from shared import metrics
+from server.neural import means as neural_means
+from shared import metrics, trueness
 from shared.errors import BadPeer, ConfigError, DataError, PartyLost, Refused, RunFailed
 from shared.neural import average
 from shared.neural.inputs import check_same_features
@@ -137,8 +138,8 @@ def test_the_metrics_are_those_of_all_held_out_customers_together(tmp_path):
         assert outcome["customers"]["test"] == len(label)
         # Ties within a bucket, of which none may hold fewer than the floor at a bank.
         assert told["auc"] == pytest.approx(metrics.roc_auc(label, prob), abs=0.02)
-        assert told["log_loss"] == pytest.approx(metrics.log_loss(label, prob), abs=1e-6)
-        assert told["brier"] == pytest.approx(metrics.brier(label, prob), abs=1e-6)
+        assert told["log_loss"] == pytest.approx(trueness.log_loss(label, prob), abs=1e-6)
+        assert told["brier"] == pytest.approx(trueness.brier(label, prob), abs=1e-6)
 
 
 @needs_torch
@@ -268,7 +269,7 @@ def test_two_banks_are_refused_before_anything_is_exchanged(tmp_path):
 
 
 def test_a_party_without_torch_says_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("clients.neural.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("clients.neural.phases.importlib.util.find_spec", lambda name: None)
     path = build(tmp_path, customers=600)
     with pytest.raises(RunFailed, match="needs torch") as caught:
         train(path)

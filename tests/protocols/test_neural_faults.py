@@ -7,15 +7,18 @@ import importlib.util
 import numpy as np
 import pytest
 
-from clients.store import Store
 from server.coordinator import Coordinator
 from shared.errors import PartyLost
 from tests.neural_kit import BANKS, build, kept, train
+from tests.steps import no_input_in_two_cohorts
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None,
-    reason="torch is not installed: pip install 'confide[neural]'",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("torch") is None,
+        reason="torch is not installed: pip install 'confide[neural]'",
+    ),
+]
 FOUR = ("east", *BANKS)
 SETTINGS = {"banks": FOUR, "customers": 900, "rounds": 1, "min_parties": 3}
 
@@ -27,16 +30,6 @@ def undisturbed(tmp_path_factory):
     return kept(path, "west")[0]
 
 
-def no_update_in_two_cohorts(path):
-    seen = 0
-    for bank in FOUR:
-        cohorts = {}
-        for line in Store(path.parent / bank).journal._lines("reveal"):
-            assert cohorts.setdefault(line["input"], line["cohort"]) == line["cohort"]
-        seen += len(cohorts)
-    return seen
-
-
 def test_a_bank_that_dies_while_the_model_is_evaluated_leaves_the_model_to_the_others(
     tmp_path, undisturbed
 ):
@@ -46,17 +39,10 @@ def test_a_bank_that_dies_while_the_model_is_evaluated_leaves_the_model_to_the_o
     assert np.array_equal(kept(path, "north")[0], undisturbed)  # its update counts, once
     # Edges and the update; metrics, and of the release the mean input and counts by points. What
     # belongs to a model is known by its values and by its model.
-    assert no_update_in_two_cohorts(path) == 4 * (1 + 2) + 3 * (2 + 2 + 1)
+    assert no_input_in_two_cohorts(path, FOUR) == 4 * (1 + 2) + 3 * (2 + 2 + 1)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "train.neural",
-        pytest.param("evaluate.neural_check", marks=pytest.mark.slow),
-        pytest.param("evaluate.neural", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("kind", ["train.neural", "evaluate.neural_check", "evaluate.neural"])
 def test_a_builder_that_dies_ends_the_run_by_name_and_it_goes_on_to_the_same_model(
     tmp_path, undisturbed, kind
 ):
@@ -68,4 +54,4 @@ def test_a_builder_that_dies_ends_the_run_by_name_and_it_goes_on_to_the_same_mod
     outcome, _ = train(path, resume=True)
     assert outcome["parties"] == list(FOUR)
     assert np.array_equal(kept(path, "west")[0], undisturbed)
-    assert no_update_in_two_cohorts(path) == 4 * (1 + 2 + 2 + 2 + 1)
+    assert no_input_in_two_cohorts(path, FOUR) == 4 * (1 + 2 + 2 + 2 + 1)

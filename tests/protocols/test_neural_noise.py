@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from flwr.app import Error, Message
 
-from clients import neural_noise
-from clients.budget import Budget, Limit
-from clients.neural_data import learning
+from clients.neural import noise as neural_noise
+from clients.neural.data import learning
+from clients.noise.budget import Budget, Limit
 from clients.party import Party
 from clients.store import Store
-from server import neural_noise as coordinators
 from server.coordinator import Coordinator
-from server.local import DIED, PARTY_DIED
-from server.neural_checkpoint import FILE
+from server.engines.local import DIED, PARTY_DIED
+from server.neural import noise as coordinators
+from server.neural.checkpoint import FILE
 from shared.arrays import pack_array
 from shared.errors import BadPeer, ConfigError, RunFailed
 from shared.neural import noisy_edges
@@ -303,6 +303,7 @@ class Mortal(ThreadGrid):
             self._arrived[name] = Message(error, reply_to=message)
 
 
+@pytest.mark.slow
 def test_survivors_go_on_with_noise_sized_for_them_and_pay_for_the_round_again(
     tmp_path, monkeypatch
 ):
@@ -425,7 +426,3 @@ def test_rounds_share_out_all_steps_and_never_have_none(tmp_path):
     agree(path, **(NOISY | {"steps": 2}))
     with pytest.raises(ConfigError, match=r"privacy\.steps"):
         train(path)
-
-
-def test_fresh_inputs_need_no_memory():
-    neural_noise.FreshInputs().reveal("job", "input", ("a", "b", "c"))

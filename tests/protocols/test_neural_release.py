@@ -10,18 +10,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clients import neural_again, neural_release
-from clients.champion import champions, settle
-from clients.judging import check_best, judged
-from clients.parts import encode
+from clients.card.parts import encode
+from clients.neural import again as neural_again
+from clients.neural import release as neural_release
+from clients.neural.champion import champions, settle
+from clients.neural.judging import check_best, judged
 from clients.party import Party
-from clients.releases import load_release, release_names
+from clients.releases.kept import load_release, release_names
 from clients.store import Store
-from server import neural_release as coordinating
 from server.coordinator import Coordinator
-from server.neural_verdict import read_verdict
-from server.registry import Registry, signed_verdict
-from shared import metrics
+from server.neural import release as coordinating
+from server.neural.verdict import read_verdict
+from server.releases.registry import Registry, signed_verdict
+from shared import metrics, trueness
 from shared.arrays import pack_array, unpack_array
 from shared.challenger.compare import Pairs, delong
 from shared.challenger.points import calibrate, points_of
@@ -103,7 +104,7 @@ def test_calibration_and_metrics_are_those_of_all_customers_in_one_place(both):
     assert manifest.evaluation["n"] == len(label)
     assert manifest.evaluation["auc"] == pytest.approx(metrics.roc_auc(label, -points), abs=1e-12)
     prob = manifest.model.calibration.default_prob(points)
-    assert manifest.evaluation["brier"] == pytest.approx(metrics.brier(label, prob), abs=1e-12)
+    assert manifest.evaluation["brier"] == pytest.approx(trueness.brier(label, prob), abs=1e-12)
 
 
 def test_the_comparison_is_paired_over_the_same_held_out_customers(both):

@@ -10,13 +10,13 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from clients import neural
-from clients.judging import judged
-from clients.neural_data import read_models
+from clients.neural import phases as neural
+from clients.neural.data import read_models
+from clients.neural.judging import judged
 from clients.party import Party
-from server import neural_means
 from server.coordinator import Coordinator
-from server.neural_checkpoint import FILE, Progress
+from server.neural import means as neural_means
+from server.neural.checkpoint import FILE, Progress
 from shared.errors import BadPeer, EnvironmentFault, NotFound, PartyLost, Refused, RunFailed
 from shared.neural import average
 from tests.neural_kit import BANKS, build, folder_of, in_the_clear, kept, train
@@ -216,7 +216,7 @@ def test_survivors_go_on_without_a_bank_that_dies_before_anybody_reveals(tmp_pat
 
 
 def in_all(path):
-    from clients.neural_data import learning  # noqa: PLC0415
+    from clients.neural.data import learning  # noqa: PLC0415
 
     return sum(len(learning(Party.load(path, bank))[0]) for bank in FOUR)
 
@@ -233,6 +233,7 @@ def test_without_leave_to_go_on_a_lost_bank_ends_the_run_until_it_is_back(tmp_pa
     assert [one["round"] for one in outcome["rounds"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_smaller_cohort_is_refused_once_an_update_of_the_same_model_was_revealed(
     tmp_path, monkeypatch
 ):

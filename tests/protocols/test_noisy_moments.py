@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from clients import noise, noisy_builder
-from clients.budget import Budget, Limit
-from clients.parts import encode, plans_from_value
+from clients.card.parts import encode, plans_from_value
+from clients.noise import builder as noisy_builder
+from clients.noise import moments as noise
+from clients.noise.budget import Budget, Limit
 from clients.party import Party
 from clients.store import Store
 from shared.errors import BudgetSpent, RunFailed
@@ -309,7 +310,7 @@ def test_a_restart_with_the_survivors_draws_for_their_cohort_and_costs_again(
     tmp_path, monkeypatch, tag
 ):
     """Even after seeds left: the two sums differ by noise that the budget counts twice."""
-    monkeypatch.setattr("server.phases._GRACE_S", 6.0)
+    monkeypatch.setattr("server.exchange._GRACE_S", 6.0)
     path = banks(tmp_path, deadline_s=8)
     gone = []
 
@@ -347,7 +348,8 @@ def test_who_dies_between_spending_and_sending_has_spent_for_nothing(tmp_path, m
         train(path)
     spent = Budget(tmp_path / "north" / "budget.jsonl", Limit(10, DELTA))
     assert [line.what for line in spent.lines()] == [noise.BINS]
-    assert not (tmp_path / "north" / "ledger.jsonl").exists()
+    told = [line.entry.what for line in Store(tmp_path / "north").ledger()]
+    assert told == [noise.BINS]  # written down first, too; nothing left
     monkeypatch.setattr(SharedNoise, "draw", original)
     train(path, "second")
     assert len(spent.lines()) == 3

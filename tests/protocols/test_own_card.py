@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from clients import own_card
-from clients.parts import plans_from_value
+from clients.card import own as own_card
+from clients.card.parts import plans_from_value
 from clients.party import Party
 from shared.errors import DataError
 from tests.banks import BANKS, build

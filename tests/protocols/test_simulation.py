@@ -12,19 +12,20 @@ from flwr.common import serde
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients.holdings import write_table
-from clients.simulated import app
-from clients.simulated_table import customers_of, load, shares
-from server import simulation_engine
+from clients.simulated.app import app
+from clients.simulated.table import customers_of, load, shares
 from server.commands.common import Format
 from server.commands.simulation import Options, simulation, train_simulation
 from server.coordinator import Coordinator, report_to
-from server.simulation import train_simulated
-from server.simulation_means import SampledMeans
-from shared.config import Federation, Member, Neural
+from server.engines import simulation_engine
+from server.engines.simulation import train_simulated
+from server.engines.simulation_means import SampledMeans
+from shared.config import Federation
 from shared.errors import ConfigError, DataError, EnvironmentFault, RunFailed, UsageError
 from shared.jobs import COORDINATOR, Run
 from shared.neural import average
 from shared.neural.inputs import counted, own_counts
+from shared.sections import Member, Neural
 from shared.simulated import LEAST_CUSTOMERS, Simulation, draw, holder_of
 from tests.neural_kit import bank_contract, one_table
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.config import Neural
 from shared.errors import BadPeer
 from shared.neural.average import mean_job, mean_of, weigh
 from shared.protocols.sum import sum_coordinator, sum_party
+from shared.sections import Neural
 from shared.simulated import MAX_COHORT, Simulation, deal, draw, holder_of
 from shared.staged import Post, entropy_of, pack_posts, play, unpack_posts
 

@@ -11,8 +11,9 @@ from shared.contract import Feature
 from shared.protocols.sum import sum_coordinator, sum_party
 from shared.protocols.sum_job import SumJob
 from shared.scorecard.build import draft_card
-from shared.scorecard.columns import ColumnSettings, Floors, plan_blocks
+from shared.scorecard.columns import Floors
 from shared.scorecard.moments import Moments, pooled
+from shared.scorecard.planning import ColumnSettings, plan_blocks
 from tests.support import COORDINATOR, run_parties
 
 BANKS = ("bank-a", "bank-b", "bank-c")

@@ -7,19 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from clients import bank_builder
-from clients.builder import evaluation, settings_of
-from clients.feeds import feed_rows
+from clients.banks import builder as bank_builder
+from clients.card.builder import evaluation, settings_of
+from clients.card.parts import encode, plans_from_value, plans_to_value
 from clients.holdings import load_contract
-from clients.parts import encode, plans_from_value, plans_to_value
 from clients.party import Party
 from clients.phases import column_settings
-from clients.releases import load_key, own_release
+from clients.releases.feeds import feed_rows
+from clients.releases.kept import load_key, own_release
 from clients.store import Store
 from server.coordinator import load_federation
 from server.limits.caps.snapshot import Share
 from server.limits.caps.whole import scorer_of
-from server.registry import Registry
+from server.releases.registry import Registry
 from shared.contract import Contract
 from shared.edge.clock import utc_now
 from shared.errors import ConfigError, DataError, PartyLost, Refused, RunFailed
@@ -294,7 +294,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("phase", list(KINDS))
+@pytest.mark.parametrize(
+    "phase",
+    [pytest.param(phase, marks=[pytest.mark.slow] * (phase != "moments")) for phase in KINDS],
+)
 def test_a_bank_that_drops_out_leaves_the_card_to_the_survivors(tmp_path, phase):
     path, _ = build(tmp_path, sizes=(160, 170, 180, 175))
     outcome = train(path, dies=lambda name, kind: name == "south" and kind == KINDS[phase])
@@ -330,7 +333,7 @@ def test_a_bank_that_falls_silent_before_anybody_revealed_is_done_without(
     tmp_path, monkeypatch, tag, phase
 ):
     """Its own process goes on and answers late, or never: nobody listens to it any more."""
-    monkeypatch.setattr("server.phases._GRACE_S", 6.0)
+    monkeypatch.setattr("server.exchange._GRACE_S", 6.0)
     path, _ = build(tmp_path, sizes=(160, 170, 180, 175), deadline_s=2)
     silent = []
 
@@ -346,7 +349,7 @@ def test_a_bank_that_falls_silent_before_anybody_revealed_is_done_without(
 
 
 def test_after_seeds_left_the_same_counts_are_not_summed_in_a_smaller_cohort(tmp_path, monkeypatch):
-    monkeypatch.setattr("server.phases._GRACE_S", 6.0)
+    monkeypatch.setattr("server.exchange._GRACE_S", 6.0)
     path, _ = build(tmp_path, sizes=(160, 170, 180, 175), deadline_s=2)
     gone = []
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from server.registry import Registry
+from server.releases.registry import Registry
 from shared.config import parse_federation
 from shared.feed import FeedRow, pack_feed
 from shared.release import Manifest, Release, Signatory, expiry_of, release_name, sign_manifest

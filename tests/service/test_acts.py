@@ -39,19 +39,19 @@ class Toy:
             self.before()
             return funds.set_fund(db, name, kind="partner", cap_minor=cap, is_open=True, at=now)
 
-        @router.post("/toy/{name}")
+        @router.post("/v1/toy/{name}")
         def post(name: str, asked: Asked, who: Officer, request: Request):
             def work(db, now):
                 fund = change(db, now, name, asked.cap_minor)
                 if asked.cap_minor == 13:
                     raise Conflict("no", check="available")
                 return Outcome(
-                    {"cap": fund.cap_minor, "为": "是"}, fund.version, None, f"/toy/{name}"
+                    {"cap": fund.cap_minor, "为": "是"}, fund.version, None, f"/v1/toy/{name}"
                 )
 
             return act(request, who, desk, work)
 
-        @router.post("/toy/{name}/checked")
+        @router.post("/v1/toy/{name}/checked")
         def checked(name: str, asked: Asked, who: Officer, request: Request):
             def work(db, now):
                 check_version(request, funds.get_fund(db, name).version)
@@ -60,14 +60,14 @@ class Toy:
 
             return act(request, who, desk, work, status=200)
 
-        @router.post("/toy/{name}/bare")
+        @router.post("/v1/toy/{name}/bare")
         def bare(name: str, who: Officer, request: Request):
             def work(db, now):
                 return Outcome({"version": change(db, now, name, 5).version})
 
             return act(request, who, desk, work)
 
-        @router.get("/toy/{name}")
+        @router.get("/v1/toy/{name}")
         def get(name: str, who: Officer, request: Request):
             def work(db, _):
                 fund = funds.get_fund(db, name)
@@ -75,13 +75,13 @@ class Toy:
 
             return read(desk, work, request=request)
 
-        @router.get("/wanted")
+        @router.get("/v1/wanted")
         def wanted(request: Request):
             return {"wanted": if_match(request)}
 
         world.app.include_router(router)
 
-    def post(self, key="k1", body=None, path="/toy/a", who=None, **headers):
+    def post(self, key="k1", body=None, path="/v1/toy/a", who=None, **headers):
         headers |= who or self.world.bearer(Role.OFFICER)
         if key is not None:
             headers[HEADER] = key
@@ -89,7 +89,7 @@ class Toy:
         return self.world.http.post(path, headers=headers, **(json if body != "" else {}))
 
     def get(self, **headers):
-        return self.world.http.get("/toy/a", headers=headers | self.world.bearer(Role.OFFICER))
+        return self.world.http.get("/v1/toy/a", headers=headers | self.world.bearer(Role.OFFICER))
 
     def version(self, name="a"):
         """How often the row was changed; 0 if it is not there."""
@@ -126,12 +126,12 @@ def problem(answer, status, code):
 def test_the_same_request_with_the_same_key_has_one_effect_and_one_answer(toy):
     first = toy.post()
     assert first.status_code == 201
-    assert (first.headers["etag"], first.headers["location"]) == ('"1"', "/toy/a")
+    assert (first.headers["etag"], first.headers["location"]) == ('"1"', "/v1/toy/a")
     assert REPLAYED not in first.headers
     for _ in range(2):
         again = toy.post()
         assert (again.status_code, again.content) == (201, first.content)
-        assert (again.headers["etag"], again.headers["location"]) == ('"1"', "/toy/a")
+        assert (again.headers["etag"], again.headers["location"]) == ('"1"', "/v1/toy/a")
         assert again.headers[REPLAYED] == "true"
     assert toy.version() == 1
     assert toy.post("k2").status_code == 201  # control: another key is another request
@@ -148,16 +148,16 @@ def test_without_a_key_nothing_is_done(toy):
 def test_a_key_that_comes_back_with_something_else_is_refused(toy):
     toy.post()
     problem(toy.post(body={"cap_minor": 101}), 422, "key-reused")
-    problem(toy.post(path="/toy/b"), 422, "key-reused")
-    problem(toy.post(path="/toy/a?x=1"), 422, "key-reused")
+    problem(toy.post(path="/v1/toy/b"), 422, "key-reused")
+    problem(toy.post(path="/v1/toy/a?x=1"), 422, "key-reused")
     assert toy.version("b") == 0
-    toy.post("k3", body="", path="/toy/a/bare")
-    problem(toy.post("k3", path="/toy/a/bare"), 422, "key-reused")  # a body that no route reads
+    toy.post("k3", body="", path="/v1/toy/a/bare")
+    problem(toy.post("k3", path="/v1/toy/a/bare"), 422, "key-reused")  # a body that no route reads
 
 
 def test_keys_are_apart_by_route_and_by_caller(toy):
     toy.post()
-    assert toy.post(path="/toy/a/checked").status_code == 200
+    assert toy.post(path="/v1/toy/a/checked").status_code == 200
     with toy.world.desk.store.write() as db:
         if find_client(db, "second") is None:
             add_client(db, "second", "officer", toy.world.desk.clock())
@@ -267,7 +267,7 @@ def test_an_answer_that_was_kept_stays_when_its_commit_was_not_heard(toy, monkey
 
 def test_a_condition_on_the_version_is_held(toy):
     toy.post()
-    path = "/toy/a/checked"
+    path = "/v1/toy/a/checked"
     stale = toy.post("k2", path=path, **{"If-Match": '"7"'})
     assert problem(stale, 412, "conflict")["check"] == "version"
     for tag in ('"x"', "W/1", 'W/"1"', '"-1"', '""', '"1', '"0x1"'):

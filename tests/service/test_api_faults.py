@@ -32,6 +32,7 @@ from server.store.engine import open_store
 from server.store.log_checks import check_log
 from server.store.tables import DRAWDOWNS, FUNDS, LINE_EVENTS, LINES
 from tests import postgres
+from tests.depth import depth
 from tests.service.desk_kit import Office, good
 from tests.service.fault_kit import (
     CLIENTS,
@@ -46,7 +47,7 @@ from tests.service.test_serve import serving
 from tests.stores import empty_file, server  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.e2e
-REQUESTS = {"sqlite": 3_000, "postgresql": 10_000}
+REQUESTS = depth({"postgresql": 2_000}, {"sqlite": 3_000, "postgresql": 10_000})
 """Of the long run; fewer only to find out why it failed."""
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 

@@ -26,6 +26,7 @@ from server.store.decisions import chain_of
 from server.store.draws import drawdowns_of
 from server.store.holds import holds_of
 from server.store.lines import get_line, lines_of
+from tests.depth import depth
 from tests.service.desk_kit import HOLDERS, START, Office, empty_store, good, rules
 
 pytestmark = pytest.mark.slow
@@ -283,7 +284,7 @@ def fuzzed(tmp_path):
 
 @pytest.mark.timeout(1200)
 def test_every_check_of_every_phase_passes(fuzzed):
-    failed, statuses = run(fuzzed, examples=12, steps=15)
+    failed, statuses = run(fuzzed, examples=depth(4, 12), steps=depth(10, 15))
     assert failed == {}
     # Control: every operation was seen to do what it is for, not only to refuse.
     done = {label for (_, label, status) in statuses if status and status < 300}

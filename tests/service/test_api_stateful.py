@@ -21,6 +21,7 @@ from server.store import checks, schema
 from server.store.draws import drawdowns_of
 from server.store.holds import holds_of
 from server.store.lines import lines_of
+from tests.depth import depth
 from tests.service.desk_kit import HOLDERS, KEYS, Office, good
 from tests.stores import empty_file, server, url  # noqa: F401 - fixtures
 
@@ -399,4 +400,4 @@ def test_any_sequence_of_calls_leaves_what_the_simple_model_says(office):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_long_sequences_of_calls_leave_what_the_simple_model_says(office):
-    run(office, examples=40, steps=40)
+    run(office, examples=depth(6, 40), steps=40)

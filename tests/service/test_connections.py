@@ -10,8 +10,8 @@ import time
 import pytest
 import uvicorn
 
-from server import connections
-from server.connections import PatientH11, PatientHttptools, protocol
+from server.hosting import connections
+from server.hosting.connections import PatientH11, PatientHttptools, protocol
 
 QUICK_S = 0.4
 

@@ -8,11 +8,11 @@ import os
 import numpy as np
 import pytest
 
-from server import feeds as module
-from server import shelf
-from server.feeds import KEPT, Feeds
 from server.limits.caps.snapshot import Share
-from server.shelf import Index
+from server.releases import feeds as module
+from server.releases import shelf
+from server.releases.feeds import KEPT, Feeds
+from server.releases.shelf import Index
 from shared.errors import EnvironmentFault, FeedRefused
 from shared.feed import FeedRow
 from tests.service.kit import NOW, Kit, name_of, row
@@ -56,6 +56,14 @@ def test_index_tells_customers_apart_whose_names_begin_alike():
     for one in rows:
         assert index.find(bytes.fromhex(one.pseudonym)).points == one.points
     assert index.find(bytes.fromhex("ab" * 8 + "0" * 47 + "9")) is None
+
+
+def test_index_names_every_customer_in_order():
+    rows = [row("bank", number) for number in range(100)]
+    rows.append(FeedRow("00" * 31 + "07", 1, ()))
+    index = Index(_body(rows))
+    assert list(index.names()) == sorted(one.pseudonym for one in rows)
+    assert list(Index(b"").names()) == []
 
 
 def test_index_of_an_empty_feed_finds_nobody():

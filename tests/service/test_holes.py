@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fastapi.testclient import TestClient
 
-from server.api.routes import token
+from server.api import guesses
 from server.api.throttle import Rate, Rates, Throttle
 from tests.service.desk_kit import good
 
@@ -91,7 +91,7 @@ def test_guesses_at_secrets_hold_no_thread_that_others_need(office, monkeypatch)
     def slow(_client, _secret):
         return not go.wait(20)
 
-    monkeypatch.setattr(token, "is_secret_of", slow)
+    monkeypatch.setattr(guesses, "is_secret_of", slow)
 
     def guess(number):
         form = {"grant_type": "client_credentials", "client_id": f"nobody-{number}"}

@@ -25,13 +25,26 @@ from tests.service.live import LONG_S, serving
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-@pytest.fixture
-def live(tmp_path):
-    kit = Kit(tmp_path)
+def a_kit(folder):
+    kit = Kit(folder)
     now = real_now()
     kit.live = kit.serve(created=now, now=now)
     kit.raw = kit.feeds(manifest=kit.live.manifest, as_of=now[:10], created=now)
     return kit
+
+
+@pytest.fixture
+def live(tmp_path):
+    return a_kit(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One service for the tests that leave it as it was; its store's URL has a secret in it."""
+    kit = a_kit(tmp_path_factory.mktemp("shared"))
+    kit.url = f"sqlite:///{kit.folder}/hunter2.db"
+    with serving(kit, env={"CONFIDE_STORE_URL": kit.url}) as service:
+        yield service
 
 
 def test_workers_share_a_socket_follow_feeds_and_are_replaced_and_drained(live):
@@ -88,55 +101,53 @@ def test_workers_end_when_their_supervisor_is_killed(live):
         service.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
-def test_the_password_of_the_store_is_in_no_command_line_and_in_no_log(live):
+def test_the_password_of_the_store_is_in_no_command_line_and_in_no_log(shared):
     """Control: what is on the command line is seen there."""
-    url = f"sqlite:///{live.folder}/hunter2.db"
-    with serving(live, env={"CONFIDE_STORE_URL": url}) as service:
-        lines = [
-            Path(f"/proc/{pid}/cmdline").read_bytes()
-            for pid in (service.process.pid, *service.workers())
-        ]
-        assert (live.folder / "hunter2.db").exists()
-        assert not any(b"hunter2" in line for line in lines)
-        assert any(b"--workers" in line for line in lines)
-    assert "hunter2" not in service.log.read_text()
+    shared.until(lambda: len(shared.workers()) == 2)
+    lines = [
+        Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (shared.process.pid, *shared.workers())
+    ]
+    assert (shared.kit.folder / "hunter2.db").exists()
+    assert not any(b"hunter2" in line for line in lines)
+    assert any(b"--workers" in line for line in lines)
+    assert "hunter2" not in shared.log.read_text()
 
 
-def test_no_personal_data_reaches_the_log_of_real_requests(live):
+def test_no_personal_data_reaches_the_log_of_real_requests(shared):
     """Control: the log is written to, and what is written is found."""
-    with serving(live) as service:
-        for party, raw in live.raw.items():
-            service.ask(f"/v1/feeds/{party}", "PUT", raw, {})
-        store = open_store(f"sqlite:///{service.home}/limits.db")
-        with store.write() as db:
-            secret = access.add_client(db, "app", "customer", datetime.now(UTC), any_subject=True)
-        store.close()
-        form = f"grant_type=client_credentials&client_id=app&client_secret={secret}"
-        form += f"&subject={name_of(2)}"
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        status, body = service.ask("/v1/token", "POST", form, kind)
-        token = json.loads(body)["access_token"]
-        bearer = {"Authorization": f"Bearer {token}"}
-        assert status == 200
-        for path in (f"/v1/customers/{name_of(2)}/limit", f"/v1/customers/{name_of(1)}/limit"):
-            for headers in (bearer, {}, {"Authorization": f"Bearer {token}x"}):
-                service.ask(path, headers=headers)
-        service.ask("/v1/token", "POST", form + "x", kind)
-        service.ask("/v1/lines", "POST", "{", {**bearer, "Content-Type": "application/json"})
-        os.kill(service.workers()[0], signal.SIGKILL)
-        service.until(lambda: "another takes its place" in service.log.read_text())
-        log = service.log.read_text()
+    replaced = "another takes its place"
+    before = shared.log.read_text().count(replaced)
+    for party, raw in shared.kit.raw.items():
+        shared.ask(f"/v1/feeds/{party}", "PUT", raw, {})
+    store = open_store(shared.kit.url)
+    with store.write() as db:
+        secret = access.add_client(db, "app", "customer", datetime.now(UTC), any_subject=True)
+    store.close()
+    form = f"grant_type=client_credentials&client_id=app&client_secret={secret}"
+    form += f"&subject={name_of(2)}"
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, body = shared.ask("/v1/token", "POST", form, kind)
+    token = json.loads(body)["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert status == 200
+    for path in (f"/v1/customers/{name_of(2)}/limit", f"/v1/customers/{name_of(1)}/limit"):
+        for headers in (bearer, {}, {"Authorization": f"Bearer {token}x"}):
+            shared.ask(path, headers=headers)
+    shared.ask("/v1/token", "POST", form + "x", kind)
+    shared.ask("/v1/lines", "POST", "{", {**bearer, "Content-Type": "application/json"})
+    os.kill(shared.workers()[0], signal.SIGKILL)
+    shared.until(lambda: shared.log.read_text().count(replaced) > before)
+    log = shared.log.read_text()
     for hidden in (name_of(1), name_of(2), token, token.partition(".")[2], secret):
         assert hidden not in log
 
 
-def test_duties_are_done_by_one_worker_and_taken_over_by_the_other(live):
-    with serving(live) as service:
-        service.until(lambda: _who_holds(service) is not None)
-        first = _who_holds(service)
-        assert first in service.workers()  # a process of this test, and of nobody else
-        os.kill(first, signal.SIGKILL)
-        service.until(lambda: _who_holds(service) not in {None, first})
+def test_duties_are_done_by_one_worker_and_taken_over_by_the_other(shared):
+    shared.until(lambda: _who_holds(shared) is not None)
+    first = _who_holds(shared)
+    assert first in shared.workers()  # a process of this test, and of nobody else
+    os.kill(first, signal.SIGKILL)
+    shared.until(lambda: _who_holds(shared) not in {None, first})
 
 
 def _who_holds(service):

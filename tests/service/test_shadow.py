@@ -15,7 +15,7 @@ from server.accounts.recording import read_record, replay
 from server.accounts.shadow import NAMES, Shade
 from server.limits.caps.snapshot import Scorer, Share
 from server.limits.caps.whole import WholeScorer, scorer_of
-from server.registry import Registry
+from server.releases.registry import Registry
 from server.store.tables import RECORDS
 from shared.challenger.compare import Pairs, compare
 from shared.challenger.verdict import Verdict
@@ -169,6 +169,12 @@ def test_both_models_are_told_beside_each_other_once_enough_people_are_seen(offi
     limits = seen["limits"]
     assert limits["same"] + limits["higher"] + limits["lower"] == 30
     assert limits["champion_minor"] > 0
+    assert few["swap"] is None
+    cells = seen["swap"].values()
+    assert sum(cell["people"] for cell in cells) == 30
+    for side in ("old", "new"):
+        model = {"old": "champion", "new": "challenger"}[side]
+        assert sum(cell[f"{side}_minor"] for cell in cells) == limits[f"{model}_minor"]
     assert sum(sum(row.values()) for row in seen["grades"].values()) == 30
     assert 0 <= seen["reasons"]["overlap"] <= 1
     assert ME not in json.dumps(seen)

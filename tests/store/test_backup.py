@@ -231,7 +231,7 @@ def forged(folder, change):
     tables = {}
     for name in made.tables:
         raw = (folder / f"{name}.jsonl").read_bytes()
-        digest = backup_manifest._digest(folder / f"{name}.jsonl")
+        digest = backup_manifest.digest_of(folder / f"{name}.jsonl")
         tables[name] = Part(raw.count(b"\n") - 1, len(raw), digest)
     new = Backup(made.schema, made.created, tables, made.head)
     (folder / MANIFEST).write_bytes(new.to_bytes())

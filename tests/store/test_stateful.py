@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 
 from server.store import checks, draws
 from shared.errors import Conflict
+from tests.depth import depth
 from tests.store.kit import NUMBERS, World, terms
 
 AMOUNTS = st.integers(1, 400)
@@ -244,7 +245,7 @@ def test_hundreds_of_long_sequences_leave_what_the_simple_model_says(store):
     run_state_machine_as_test(
         lambda: Machine(store),
         settings=settings(
-            max_examples=100,
+            max_examples=depth(20, 100),
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 
-from clients.keys import make_keys
-from server.acceptor import Acceptor, Bounds, Bucket
-from server.relay_members import Member, Pace
+from clients.keys.commands import make_keys
+from server.hosting.acceptor import Acceptor, Bounds, Bucket
+from server.relay.members import Member, Pace
 from shared.edge.tls import tls_context
 from shared.proof import Proof
 
@@ -151,7 +151,7 @@ def test_tokens_come_back_with_time_and_debts_are_paid():
 
 def test_a_member_that_sends_too_much_is_slowed_and_another_is_not():
     pace = Pace(bytes_s=1000.0, messages_s=10.0)
-    loud, quiet = (Member(Proof(name, "s", b"e"), None, pace) for name in ("bank", "shop"))
+    loud, quiet = (Member(Proof(name, "s", b"e"), None, pace, None) for name in ("bank", "shop"))
     assert loud.owes(500) == 0.0
     assert loud.owes(1500) == pytest.approx(1.0, abs=0.1)
     assert quiet.owes(500) == 0.0

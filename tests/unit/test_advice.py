@@ -32,7 +32,8 @@ from server.limits.line.triggers import Facts as LineFacts
 from server.limits.rules.line_lint import parse_line_policy
 from server.limits.rules.line_policy import Condition, Rule
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import LossCap, Macro, parse_policy
+from server.limits.rules.policy import LossCap, Macro
+from server.limits.rules.policy_lint import parse_policy
 from server.limits.words.explain import Money, tell
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError

@@ -27,6 +27,7 @@ from server.limits.line.triggers import Facts
 from server.limits.rules.policy import Capacity, LossCap
 from shared.errors import Conflict, UsageError
 from tests.batch_kit import DAY, differences, random_page, reviewed
+from tests.depth import depth
 from tests.line_kit import BASE, POLICY, TEXT, Life, busy, policy_with, quiet, target
 from tests.unit.test_limits import PACK, T39, in_slump, snapshot
 from tests.unit.test_limits import POLICY as LIMITS
@@ -59,7 +60,7 @@ def test_every_row_is_the_scalar_review():
 
 @pytest.mark.slow
 def test_every_row_of_tens_of_thousands_is_the_scalar_review():
-    for seed in range(4):
+    for seed in range(depth(2, 4)):
         page = random_page(seed, 10_000, POLICY)
         assert differences(page, POLICY) == []
 

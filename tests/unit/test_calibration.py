@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from shared.errors import DataError
-from shared.metrics import calibration_slope, expected_calibration_error, roc_auc
+from shared.metrics import roc_auc
 from shared.scorecard.calibration import Calibration, fit_calibration, prior_correction
+from shared.trueness import calibration_slope, expected_calibration_error
 
 
 def customers(n, seed, bend=0.0):

@@ -11,8 +11,8 @@ import click
 import pytest
 
 from server import cli
-from shared.config import SECTIONS
 from shared.errors import BudgetSpent, ConfideError, EnvironmentFault, Interrupted
+from shared.sections import SECTIONS
 from tests.whole_runs import build
 
 

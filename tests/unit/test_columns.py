@@ -10,15 +10,8 @@ import pytest
 from shared.contract import Feature
 from shared.errors import BadPeer, ConfigError, DataError, UsageError
 from shared.scorecard.bins import Axis, Cells
-from shared.scorecard.columns import (
-    Block,
-    BlockPlan,
-    ColumnSettings,
-    Floors,
-    Summary,
-    one_hot,
-    plan_blocks,
-)
+from shared.scorecard.columns import Block, BlockPlan, Floors, Summary, one_hot
+from shared.scorecard.planning import ColumnSettings, plan_blocks
 
 N = 3000
 SETTINGS = ColumnSettings(thresholds=6, pair_thresholds=3, pair_levels=4, floors=Floors(50, 0.01))

@@ -18,7 +18,8 @@ from shared.challenger.compare import (
 )
 from shared.challenger.verdict import Verdict
 from shared.errors import DataError, UsageError
-from shared.metrics import auc_interval, brier, ks, roc_auc
+from shared.metrics import auc_interval, ks, roc_auc
+from shared.trueness import brier
 
 
 def slow_delong(label, first, second, level=0.95):

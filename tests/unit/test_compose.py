@@ -1,4 +1,4 @@
-"""compose.yml runs what the launcher runs, and keeps parties apart."""
+"""compose.yml runs what `confide federation up` runs, and keeps parties apart."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def test_the_compose_file_is_in_order(compose):
 @pytest.mark.parametrize(
     ("service", "key", "value", "said"),
     [
-        ("superlink", "command", ["--host=0.0.0.0"], "the launcher runs"),
-        ("bank", "command", ["--superlink=superlink:8000"], "the launcher runs"),
+        ("superlink", "command", ["--host=0.0.0.0"], "`federation up` runs"),
+        ("gate", "command", ["--operator-host=0.0.0.0"], "`federation up` runs"),
+        ("bank", "command", ["--superlink=superlink:8000"], "`federation up` runs"),
         ("bank", "environment", {}, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"),
         ("bank", "volumes", ["bureau:/federation/bureau"], "mounts the volume of bureau"),
         ("limits", "volumes", ["coordinator:/c"], "mounts the volume of coordinator"),
@@ -48,6 +49,24 @@ def test_the_compose_file_is_in_order(compose):
         ("bank", "volumes", ["agreement:/federation"], "may write the agreement"),
         ("bank", "networks", ["bank", "bureau"], "meets bureau"),
         ("bank", "networks", ["public"], "leads out"),
+        ("bank", "networks", ["bank", "operator"], "meets register, superlink, train"),
+        ("superlink", "networks", ["operator", "bank"], "is on bank's network bank"),
+        ("superlink", "networks", ["operator", "bank-watched"], "is on bank's network"),
+        ("superlink", "networks", ["operator", "public"], "is on network public"),
+        ("superlink", "networks", ["operator", "database"], "is on network database"),
+        ("superlink", "networks", ["operator"], "is not superlink.watched on network watched"),
+        ("prometheus", "networks", ["watched", "operator"], "meets the operator's network"),
+        ("grafana", "networks", ["watching", "watched"], "meets what tells metrics"),
+        ("bank", "networks", ["bank", "watched"], "meets"),
+        ("bank", "networks", ["bank", "bank-watched"], "is not bank.watched"),
+        ("prometheus", "command", [], "must listen at prometheus.watching alone"),
+        ("gate", "networks", {"operator": None}, "is not gate.operator on network operator"),
+        (
+            "relay",
+            "networks",
+            {"bank": {"aliases": ["relay.watched"]}, "watched": {"aliases": ["relay.watched"]}},
+            "is a name on another network",
+        ),
         ("train", "networks", None, "default network"),
         ("relay", "ports", ["8001:8001"], "publishes"),
         ("limits", "ports", ["8443:8443"], "publishes"),
@@ -83,9 +102,9 @@ def test_what_is_changed_is_named(compose, service, key, value, said):
     assert any(said in text for text in found), findings(broken)
 
 
-def test_a_service_of_the_launcher_that_is_not_there_is_named(compose):
+def test_a_service_of_the_supervisor_that_is_not_there_is_named(compose):
     del compose["services"]["relay"]
-    assert any("relay: the launcher starts it" in text for text in findings(compose))
+    assert any("relay: `federation up` starts it" in text for text in findings(compose))
 
 
 def test_the_cas_key_lies_where_setup_alone_mounts(compose, tmp_path):
@@ -128,9 +147,15 @@ def test_the_files_for_machines_apart_are_in_order(apart):
 @pytest.mark.parametrize(
     ("file", "service", "key", "value", "said"),
     [
-        (0, "superlink", "command", ["--host=0.0.0.0"], "the launcher runs"),
-        (0, "relay", "command", ["--host=0.0.0.0"], "the launcher runs"),
-        (1, "node", "command", ["--host=0.0.0.0"], "the launcher runs"),
+        (0, "superlink", "command", ["--host=0.0.0.0"], "`federation up` runs"),
+        (0, "superlink", "ports", ["8000:8000"], "publishes"),
+        (0, "superlink", "networks", ["operator", "outside"], "superlink: is on network outside"),
+        (0, "postgres", "networks", ["operator"], "meets the operator's network"),
+        (0, "gate", "command", ["--operator-host=0.0.0.0"], "`federation up` runs"),
+        (0, "gate", "networks", ["operator", "outside"], "is not gate.operator"),
+        (0, "relay", "command", ["--host=0.0.0.0"], "`federation up` runs"),
+        (1, "node", "command", ["--host=0.0.0.0"], "`federation up` runs"),
+        (1, "node", "networks", ["outside"], "is not node.watched"),
         (1, "node", "environment", {}, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"),
         (1, "node", "ports", ["9094:9094"], "publishes"),
         (1, "feed", "read_only", False, "read_only"),

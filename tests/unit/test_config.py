@@ -10,18 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.config import (
-    SECTIONS,
-    Card,
-    Federation,
-    Limits,
-    Member,
-    PartyFile,
-    Protocol,
-    parse_federation,
-    parse_toml,
-)
+from shared.config import Federation, PartyFile, parse_federation, parse_toml
 from shared.errors import ConfigError
+from shared.sections import SECTIONS, Card, Limits, Member, Protocol
 from shared.settings import commented
 
 NAMES = ("coordinator", "bank", "payments", "bureau")

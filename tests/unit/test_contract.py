@@ -8,7 +8,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from clients.datasets import embedded_contract
+from clients.data.datasets import embedded_contract
 from shared.contract import EVERY, Contract, Feature, check_columns, normalise_id
 from shared.errors import ConfigError, DataError
 

@@ -16,16 +16,16 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
-from clients import datasets
-from clients.cli import data
-from clients.datasets import (
+from clients.data import datasets
+from clients.data.commands import data
+from clients.data.datasets import (
     UCI_COLUMNS,
     embedded_contract,
     fetch_uci_default,
     split_table,
     table_digest,
 )
-from clients.sources import download
+from clients.data.sources import download
 from shared.contract import EVERY, Contract, Feature
 from shared.errors import ConfigError, DataError, EnvironmentFault, UsageError
 from tests import banks, support
@@ -159,7 +159,7 @@ def test_text_in_a_column_of_integers_is_named(tmp_path, table):
 
 
 def test_a_zip_that_would_unpack_without_bound_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("clients.sources._MAX_BYTES", 10_000)
+    monkeypatch.setattr("clients.data.sources._MAX_BYTES", 10_000)
     bomb = as_zip("a.csv", bytes(1_000_000))
     assert len(bomb) < 10_000
     with pytest.raises(DataError, match="unpacks to more"):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from server import guardian
-from server.deployment import (
+from server.engines import guardian
+from server.engines.deployment import (
     HOST,
     MAX_RESTARTS,
     Died,
@@ -111,7 +111,7 @@ def test_when_the_launcher_is_killed_the_guardian_ends_the_rest(tmp_path, sign):
     script = f"""
 import sys, time
 from pathlib import Path
-from server.deployment import Service, deployed
+from server.engines.deployment import Service, deployed
 with deployed({{}}, print) as fleet:
     home = Path({str(tmp_path)!r})
     fleet.start([Service("a", ("-c", {DETACHED!r}), home, home / "log")])

@@ -17,12 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from clients.key_changes import revoke_party, rotate_keys
-from server import guardian
+from clients.keys.changes import revoke_party, rotate_keys
 from server.coordinator import load_federation
 from server.doctor import agreed, machine, reach, secrets
 from server.doctor.findings import FAIL, OK, WARN
-from server.federation_state import FOLDER
+from server.engines import guardian
+from server.federation.state import FOLDER
 from shared.edge.files import exclusive
 from tests.whole_runs import build, change
 

@@ -13,7 +13,7 @@ from server.limits.caps.caps import Income, Inputs, all_caps, legal_cap
 from server.limits.caps.evidence import Evidence, assess, counts, ends, parse_evidence_rules
 from server.limits.caps.snapshot import Rating
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError
 

@@ -19,7 +19,7 @@ from server.limits.caps.decide import CAP_REASONS, MACRO, decide
 from server.limits.caps.snapshot import Scorer, Share, merged_reasons
 from server.limits.line.reasons import LINE_CODES
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.limits.words.explain import (
     LANGUAGES,
     Money,

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import typer.testing
 
-from clients.export import card_json, export, part_json
-from clients.exported import score_row
+from clients.card.parts import Part, encode
 from clients.holdings import arrays, read_table
-from clients.parts import Part, encode
 from clients.party import Party
-from clients.releases import load_release, own_release
-from clients.sql import part_sql
-from server.registry import Registry
+from clients.releases.export import card_json, export, part_json
+from clients.releases.kept import load_release, own_release
+from clients.releases.reader import score_row
+from clients.releases.sql import part_sql
+from server.releases.registry import Registry
 from shared.contract import Contract, Feature, check_columns
 from shared.errors import ConfideError, NotFound, UsageError
 from shared.release import unpack_release
 from shared.scorecard.card import Line
-from shared.scorecard.columns import ColumnSettings, Floors, Summary, plan_blocks
+from shared.scorecard.columns import Floors, Summary
+from shared.scorecard.planning import ColumnSettings, plan_blocks
 from tests import releases
 from tests.whole_runs import HOLDERS, build, column, train
 
@@ -96,9 +97,9 @@ def test_joined_the_parts_give_the_totals_that_the_builder_opened(trained, monke
         totals.extend(found.tolist())
         return finish(party, run, found, *rest)
 
-    from clients.builder import finish  # noqa: PLC0415
+    from clients.card.builder import finish  # noqa: PLC0415
 
-    monkeypatch.setattr("clients.builder.finish", keep)
+    monkeypatch.setattr("clients.card.builder.finish", keep)
     train(path, "second")
     card = json.loads(run("-f", path, "--as", "json", "--join"))
     assert (card["kind"], card["release"]) == ("scorecard-joined", "scorecard-0002")

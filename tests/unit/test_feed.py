@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from shared.errors import FeedRefused, UsageError
 from shared.feed import FeedRow, open_feed, open_header, pack_feed, pseudonym, pseudonyms
 from shared.feed_lines import LINE_BYTES, MAX_POINTS, line_of
+from tests.depth import depth
 from tests.releases import NOW, PEOPLE, federation, manifest, signed
 
 KEY = bytes(range(32))
@@ -290,7 +291,7 @@ def test_bytes_that_are_no_feed_are_refused(raw):
     assert caught.value.check == "form"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=depth(200, 400), deadline=None)
 @given(data=st.data())
 def test_no_single_byte_of_a_feed_can_be_changed(data):
     raw = bytearray(GOOD)
@@ -300,7 +301,7 @@ def test_no_single_byte_of_a_feed_can_be_changed(data):
         opened(bytes(raw))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=depth(60, 100), deadline=None)
 @given(
     st.dictionaries(
         st.integers(0, 10_000),

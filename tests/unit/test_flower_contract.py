@@ -21,14 +21,14 @@ from flwr.common.config import parse_config_args
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients.app import app as client_app
-from clients.simulated import app as simulated_client
+from clients.simulated.app import app as simulated_client
 from server.app import app as server_app
-from server.flower_engine import node_config
-from server.flower_grid import NamedGrid
-from server.launcher import new_run
-from server.local import DIED, PARTY_DIED, PARTY_FORGED
-from server.run_files import RunFiles, error_from_value, error_to_value, run_folder
-from server.simulation import app as simulated_server
+from server.engines.flower import node_config
+from server.engines.flower_grid import NamedGrid
+from server.engines.launcher import new_run
+from server.engines.local import DIED, PARTY_DIED, PARTY_FORGED
+from server.engines.run_files import RunFiles, error_from_value, error_to_value, run_folder
+from server.engines.simulation import app as simulated_server
 from shared.arrays import pack_value
 from shared.edge import flower_private, nursery
 from shared.edge.bundle import bundle, digest
@@ -186,7 +186,7 @@ def test_flowers_commands_are_there_by_name():
 
 #: A command that says who it is and waits; it starts the other one as Flower starts its own.
 NURSERY = """
-import os, subprocess, sys, time
+import os, subprocess, sys, threading, time
 from shared.edge import nursery
 
 def helper():
@@ -198,6 +198,9 @@ def helper():
 def main():
     print("main", os.getpid(), sys.argv[1:], flush=True)
     subprocess.run(["flwr-helper", *sys.argv[1:]])
+    if "give up" in sys.argv:  # as a SuperNode does, with its server's thread still there
+        threading.Thread(target=time.sleep, args=(45,)).start()
+        sys.exit(7)
     time.sleep(30 if "die" in sys.argv else 0.1)
 
 commands = {"flwr-main": main, "flwr-helper": helper}
@@ -228,6 +231,12 @@ def test_a_helper_is_a_child_of_the_warm_process_with_its_own_arguments(tmp_path
     assert main.endswith("['one', 'two words']")
     assert "['one', 'two words']" in helper
     assert main.split()[1] != helper.split()[1]
+
+
+def test_a_command_that_gives_up_ends_whatever_threads_it_leaves(tmp_path):
+    done, seconds = nurse(tmp_path, "give up")
+    assert done.returncode == 7
+    assert seconds < 40
 
 
 def test_a_killed_helper_that_is_vital_ends_the_command(tmp_path):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from server.deployment import Died, Service
-from server.flower_control import Status
-from server.flower_follow import StartAgain, follow, named
-from server.run_files import RunFiles
+from server.engines.deployment import Died, Service
+from server.engines.flower_control import Status
+from server.engines.flower_follow import StartAgain, follow, named
+from server.engines.run_files import RunFiles
 from shared.channel import queue_channels
 from shared.errors import EnvironmentFault, PartyLost
 

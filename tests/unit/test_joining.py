@@ -13,11 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from clients import joining, key_requests
-from clients.certificates import Issued, certify, new_authority, new_key, signing_request
-from clients.datasets import embedded_contract
-from clients.keys import init_keys
-from clients.setup import init_federation
+from clients.data.datasets import embedded_contract
+from clients.keys import joining
+from clients.keys import requests as key_requests
+from clients.keys.certificates import Issued, certify, new_authority, new_key, signing_request
+from clients.keys.commands import init_keys
+from clients.keys.setup import init_federation
 from shared.config import parse_federation
 from shared.errors import ConfigError, EnvironmentFault, Refused, UsageError
 from tests.unit.test_keys import shake_hands

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from clients.certificates import new_authority
-from clients.key_changes import revoke_party, rotate_keys, without
-from clients.releases import load_release
-from clients.revocation import revoke
+from clients.keys.certificates import new_authority
+from clients.keys.changes import revoke_party, rotate_keys, without
+from clients.keys.revocation import revoke
+from clients.releases.kept import load_release
 from server.coordinator import load_federation
-from server.feeds import Feeds
-from server.registry import Registry
+from server.releases.feeds import Feeds
+from server.releases.registry import Registry
 from shared.edge.clock import utc_now
 from shared.edge.files import load_identity
 from shared.edge.tls import tls_context

@@ -10,9 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from clients.certificates import ca_fingerprint, issue, new_authority
-from clients.keyfiles import HOSTS, LIMITS
-from clients.keys import init_keys, show_keys
+from clients.keys.certificates import ca_fingerprint, issue, new_authority
+from clients.keys.commands import init_keys, show_keys
+from clients.keys.keyfiles import HOSTS, LIMITS
 from shared.config import parse_federation
 from shared.errors import DataError, Refused
 from shared.identity import node_fingerprint

@@ -13,6 +13,7 @@ import yaml
 from tests.support import ROOT
 
 check = importlib.import_module("scripts.check_compose")
+planned = importlib.import_module("scripts._compose_table")
 FOLDER = ROOT / "deploy" / "kubernetes"
 PLACES = ("coordinator", "party")
 #: The oldest version that its makers mend, and the newest that the schemas know.
@@ -95,12 +96,15 @@ def test_kustomize_takes_the_folder(place):
     }
 
 
-def test_the_processes_are_those_of_the_launcher():
+def test_the_processes_are_those_that_the_supervisor_starts():
     host = "coordinator.example"
     table = check.launched(["bank"], f"wss://{host}:{check.RELAY_PORT}")
-    own = {check.HOST: "0.0.0.0"}
-    moved = {"superlink": own, "relay": own}
-    moved["bank"] = {f"{check.HOST}:{check.SUPERLINK_PORT}": f"{host}:{check.SUPERLINK_PORT}"}
+    moved = {}
+    for at, name in enumerate(table):
+        moved[name] = {f"{planned.HOST}:{9100 + at}": f"0.0.0.0:{9100 + at}"}
+    kept = check.BASE / "coordinator"
+    moved["superlink"][str(kept / "federation/superlink.db")] = str(kept / "superlink.db")
+    moved["bank"][f"{planned.HOST}:8002"] = f"{host}:8002"
     services = {
         {"node": "bank"}.get(one["name"], one["name"]): {
             "entrypoint": one["command"],
@@ -110,7 +114,8 @@ def test_the_processes_are_those_of_the_launcher():
         for place in PLACES
         for one in workload(place)["spec"]["template"]["spec"]["containers"]
     }
-    services["relay"]["environment"] |= {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}  # no Flower
+    for name in ("gate", "relay"):  # no Flower
+        services[name]["environment"] |= {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert list(check._commands(services, table, moved)) == []
     assert list(check._environment(services, table, dockerfile)) == []
@@ -181,23 +186,58 @@ def test_nobody_meets_anybody_but_for_what_is_said(place):
     assert len(policies(place)) == 2
 
 
-def test_a_party_dials_the_coordinators_address_and_asks_for_names_and_nobody_dials_it():
+MONITORING = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+
+
+def ports(rule):
+    """Return the ports that a rule lets through."""
+    return {
+        port
+        for one in rule["ports"]
+        for port in range(one["port"], one.get("endPort", one["port"]) + 1)
+    }
+
+
+def told(place):
+    """Return where the containers of a pod tell metrics, and where they listen beside that."""
+    words = [word for one in containers(place) for word in one["args"]]
+    at = {word.partition("=")[2] for word in words if word.startswith("--metrics=")}
+    return {int(one.removeprefix("0.0.0.0:")) for one in at}
+
+
+def containers(place):
+    return workload(place)["spec"]["template"]["spec"]["containers"]
+
+
+def test_a_party_dials_the_coordinators_address_and_asks_for_names_and_only_metrics_are_dialled():
     spec = only("party", "NetworkPolicy", "party")["spec"]
-    assert spec["ingress"] == []
+    (watched,) = spec["ingress"]
+    assert watched["from"] == MONITORING
+    assert ports(watched) == told("party") == {9103}
     labels = workload("party")["spec"]["template"]["metadata"]["labels"]
     assert spec["podSelector"] == {"matchLabels": labels}
     outside, names = spec["egress"]
     assert outside["to"] == [{"ipBlock": {"cidr": "198.51.100.10/32"}}]
-    assert {one["port"] for one in outside["ports"]} == {8000, 8001, 8443}
+    assert ports(outside) == {8001, 8002, 8443}
     assert names["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
-    assert {one["port"] for one in names["ports"]} == {53}
+    assert ports(names) == {53}
     assert not [one for one in documents("party") if one["kind"] in {"Service", "Ingress"}]
 
 
 def test_the_coordinator_is_dialled_by_the_parties_addresses_and_dials_nobody():
     spec = only("coordinator", "NetworkPolicy", "coordinator")["spec"]
     assert spec["egress"] == []
-    (inside,) = spec["ingress"]
+    inside, watched = spec["ingress"]
     service = only("coordinator", "Service")["spec"]
     assert [one["ipBlock"]["cidr"] for one in inside["from"]] == service["loadBalancerSourceRanges"]
-    assert {one["port"] for one in inside["ports"]} == {one["port"] for one in service["ports"]}
+    assert ports(inside) == ports(service) == {8001, 8002}
+    assert watched["from"] == MONITORING
+    assert ports(watched) == told("coordinator") == {9100, 9101, 9102}
+
+
+def test_the_superlink_and_the_operators_port_listen_in_their_own_pod_alone():
+    args = {one["name"]: one["args"] for one in containers("coordinator")}
+    assert {"--host=127.0.0.1", "--port=8000"} <= set(args["superlink"])
+    assert "--operator-host=127.0.0.1" in args["gate"]
+    named = {port["containerPort"] for one in containers("coordinator") for port in one["ports"]}
+    assert not named & {8000, 8003}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import BadPeer
-from shared.ledger import Entry, append, line_from_mapping, openings, verify
+from shared.ledger import Entry, Noise, append, has_line, line_from_mapping, verify
 
 ENTRY = Entry("2026-01-02T03:04:05Z", "r", "score", "points", "customer", "bank", 10, 10, "ab" * 32)
 
@@ -42,10 +42,22 @@ def test_a_harmed_chain_is_found(harm):
         verify(harm(chain(4)))
 
 
-def test_openings_are_counted_by_what_and_binding():
-    lines = chain(3)
-    assert openings(lines, what="points", binding="ab" * 32) == 3
-    assert openings(lines, what="points", binding="cd" * 32) == 0
+def test_the_very_same_opening_has_its_line_whenever_it_comes_again():
+    again = replace(ENTRY, rows=1, time="2026-03-04T05:06:07Z")
+    assert has_line(chain(3), again)
+    assert not has_line(chain(1), again)
+    assert not has_line([], again)
+
+
+@pytest.mark.parametrize("field", ["run", "phase", "what", "unit", "recipient", "binding"])
+def test_an_opening_that_differs_in_anything_but_time_has_no_line_yet(field):
+    assert not has_line(chain(3), replace(ENTRY, rows=1, **{field: "cd" * 32}))
+
+
+def test_an_opening_under_noise_is_told_each_time():
+    noise = Noise("gaussian", 2.0, 9, 1.0, 1, 1e-5, 1, 4)
+    noisy = replace(ENTRY, epsilon=1.0, noise=noise)
+    assert not has_line([append(None, noisy)], noisy)
 
 
 def test_a_malformed_line_is_refused():

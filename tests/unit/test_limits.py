@@ -23,7 +23,8 @@ from server.limits.caps.caps import (
 from server.limits.caps.decide import decide
 from server.limits.caps.snapshot import Rating, Scorer, Share, Snapshot, merged_reasons
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import Capacity, LossCap, Macro, check_together, parse_policy
+from server.limits.rules.policy import Capacity, LossCap, Macro
+from server.limits.rules.policy_lint import check_together, parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError, DataError, UsageError
 from shared.scorecard.scale import PRODUCT_SCALE

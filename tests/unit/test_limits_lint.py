@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 

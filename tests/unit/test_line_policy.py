@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from server.limits.rules.line_lint import check_with_limits, parse_line_policy
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 from tests.line_kit import POLICY, TEXT, policy_with

@@ -16,7 +16,7 @@ from shared.channel import Frame, QueueChannel, pack_frame
 from shared.delivery import Delivery
 from shared.errors import BadPeer, EnvironmentFault, PartyLost, Refused
 from shared.identity import Identity, Roster
-from shared.link import NO_SESSION, REFUSED, REPLACED, WINDOW_BYTES, Link, WireClosedError
+from shared.link import WINDOW_BYTES, Link
 from shared.pieces import (
     ACK,
     DATA,
@@ -35,6 +35,8 @@ from shared.pieces import (
     unpack_message,
 )
 from shared.proof import check_proof, prove
+from shared.wire import NO_SESSION, REFUSED, REPLACED, WireClosedError
+from tests.depth import depth
 
 SCOPE = "run/test/1"
 
@@ -228,7 +230,7 @@ def test_any_number_of_cuts_loses_and_doubles_nothing(cuts, sizes):
     assert exchange(FakeRelay(cut_at=cuts), names, payloads) == expected(names, payloads)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(75, 150), deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 3 * PIECE_BYTES), min_size=1, max_size=8),
     steps=st.lists(

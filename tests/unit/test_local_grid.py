@@ -12,7 +12,7 @@ from flwr.common import serde
 from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.local import (
+from server.engines.local import (
     DIED,
     MESSAGE,
     PARTY_DIED,

@@ -15,7 +15,7 @@ from server.limits.caps.decide import decide
 from server.limits.caps.record import DecisionRecord, digest_of
 from server.limits.caps.snapshot import Scorer, Share
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from server.prooflog.folder import LEAVES, open_book
 from server.prooflog.leaf import canonical

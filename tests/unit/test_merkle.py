@@ -22,6 +22,7 @@ from server.prooflog.merkle import (
     root_of,
 )
 from shared.errors import UsageError
+from tests.depth import depth
 
 #: Domain study, section 8: the leaves and roots of the Certificate Transparency reference.
 LEAVES = [
@@ -181,7 +182,7 @@ def test_appending_keeps_one_hash_for_each_complete_subtree():
     assert kept == sum(200 >> level for level in range(8))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(75, 150), deadline=None)
 @given(data=st.data(), size=sizes)
 def test_an_inclusion_proof_verifies_and_no_changed_bit_does(data, size):
     index = data.draw(st.integers(0, size - 1))
@@ -201,7 +202,7 @@ def test_an_inclusion_proof_verifies_and_no_changed_bit_does(data, size):
     assert not includes(leaf, -1, size, path, root)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(75, 150), deadline=None)
 @given(data=st.data(), new=sizes)
 def test_a_consistency_proof_verifies_and_no_changed_bit_does(data, new):
     old = data.draw(st.integers(0, new))
@@ -241,7 +242,7 @@ def test_a_path_alone_does_not_bind_the_size_which_is_why_heads_are_signed():
     assert not includes(leaf_hash(b"leaf 0"), 0, 9, path, root)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=depth(60, 80), deadline=None)
 @given(data=st.data(), size=st.integers(2, 60))
 def test_a_log_that_changed_dropped_or_moved_an_old_leaf_extends_nothing(data, size):
     entries = [b"leaf %d" % number for number in range(size)]
@@ -263,7 +264,7 @@ def test_a_log_that_changed_dropped_or_moved_an_old_leaf_extends_nothing(data, s
     assert not extends(old, new, consistency(tree, old, new), before, root_of(tree, new))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=depth(60, 120), deadline=None)
 @given(data=st.data(), size=st.integers(1, 80))
 def test_a_range_gives_the_root_and_no_other_range_does(data, size):
     first = data.draw(st.integers(0, size - 1))

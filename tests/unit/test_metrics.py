@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from shared import metrics, stability
+from shared import metrics, stability, trueness
 from shared.errors import DataError, UsageError
 
 # Domain T19.
@@ -114,18 +114,18 @@ def test_ks_interval_of_a_constant_score_is_zero():
 def test_brier_and_log_loss_agree_with_sklearn():
     label, score = population(3000)
     prob = 1 / (1 + np.exp(-score))
-    assert metrics.brier(label, prob) == pytest.approx(brier_score_loss(label, prob), abs=1e-12)
-    assert metrics.log_loss(label, prob) == pytest.approx(sklearn_log_loss(label, prob), abs=1e-12)
+    assert trueness.brier(label, prob) == pytest.approx(brier_score_loss(label, prob), abs=1e-12)
+    assert trueness.log_loss(label, prob) == pytest.approx(sklearn_log_loss(label, prob), abs=1e-12)
 
 
 def test_log_loss_of_a_sure_and_wrong_forecast_is_finite():
-    assert metrics.log_loss(np.array([1]), np.array([0.0])) == pytest.approx(-np.log(1e-6))
+    assert trueness.log_loss(np.array([1]), np.array([0.0])) == pytest.approx(-np.log(1e-6))
 
 
 def test_calibration_table_counts_every_customer_once_in_rising_bins():
     label, score = population(10_007)
     prob = 1 / (1 + np.exp(1.5 - score))
-    table = metrics.calibration_table(label, prob, bins=10)
+    table = trueness.calibration_table(label, prob, bins=10)
     assert len(table) == 10
     assert sum(row.count for row in table) == 10_007
     assert sum(row.bads for row in table) == label.sum()
@@ -139,7 +139,7 @@ def test_calibration_table_counts_every_customer_once_in_rising_bins():
 
 def test_equal_probabilities_share_a_bin():
     prob = np.repeat([0.1, 0.3], [900, 100])
-    table = metrics.calibration_table(np.zeros(1000, dtype=int), prob, bins=10)
+    table = trueness.calibration_table(np.zeros(1000, dtype=int), prob, bins=10)
     assert [(row.count, row.mean_prob) for row in table] == [
         (900, pytest.approx(0.1)),
         (100, pytest.approx(0.3)),
@@ -149,7 +149,7 @@ def test_equal_probabilities_share_a_bin():
 def test_calibration_error_is_the_mean_miss_by_people():
     label = np.array([0] * 30 + [1] * 10 + [0] * 5 + [1] * 5)
     prob = np.array([0.25] * 40 + [0.9] * 10)
-    assert metrics.expected_calibration_error(label, prob) == pytest.approx(10 / 50 * 0.4)
+    assert trueness.expected_calibration_error(label, prob) == pytest.approx(10 / 50 * 0.4)
 
 
 def test_true_probabilities_have_slope_one_and_stretched_ones_less():
@@ -157,17 +157,17 @@ def test_true_probabilities_have_slope_one_and_stretched_ones_less():
     log_odds = rng.normal(-1.5, 1.2, 100_000)
     prob = 1 / (1 + np.exp(-log_odds))
     label = (rng.random(100_000) < prob).astype(int)
-    assert metrics.calibration_slope(label, prob) == pytest.approx(1.0, abs=0.03)
-    assert metrics.expected_calibration_error(label, prob) < 0.006
+    assert trueness.calibration_slope(label, prob) == pytest.approx(1.0, abs=0.03)
+    assert trueness.expected_calibration_error(label, prob) < 0.006
     stretched = 1 / (1 + np.exp(-2 * log_odds))
-    assert metrics.calibration_slope(label, stretched) == pytest.approx(0.5, abs=0.02)
-    assert metrics.expected_calibration_error(label, stretched) > 0.03
+    assert trueness.calibration_slope(label, stretched) == pytest.approx(0.5, abs=0.02)
+    assert trueness.expected_calibration_error(label, stretched) > 0.03
 
 
 def test_logistic_line_agrees_with_sklearn():
     label, score = population(2000, grain=20)
     counts = metrics.score_counts(label, score)
-    intercept, slope = metrics.logistic_line(counts.score, counts.goods, counts.bads)
+    intercept, slope = trueness.logistic_line(counts.score, counts.goods, counts.bads)
     oracle = LogisticRegression(C=1e12, tol=1e-10, max_iter=1000).fit(score[:, None] / 20, label)
     assert slope * 20 == pytest.approx(oracle.coef_[0, 0], rel=1e-5)
     assert intercept == pytest.approx(oracle.intercept_[0], rel=1e-5)
@@ -176,7 +176,7 @@ def test_logistic_line_agrees_with_sklearn():
 def test_logistic_line_converges_where_classes_hardly_overlap():
     at = np.array([0.0, 1.0, 2.0, 1e6])
     goods, bads = np.array([1000, 1, 1, 0]), np.array([0, 1, 0, 1000])
-    intercept, slope = metrics.logistic_line(at, goods, bads)
+    intercept, slope = trueness.logistic_line(at, goods, bads)
     prob = 1 / (1 + np.exp(-np.clip(intercept + slope * at, -500, 500)))
     assert (goods + bads) @ prob == pytest.approx(bads.sum(), rel=1e-6)
 
@@ -192,7 +192,7 @@ def test_logistic_line_converges_where_classes_hardly_overlap():
 )
 def test_a_slope_that_does_not_exist_is_refused(label, prob, finding):
     with pytest.raises(DataError, match=finding):
-        metrics.calibration_slope(np.array(label), np.array(prob))
+        trueness.calibration_slope(np.array(label), np.array(prob))
 
 
 T20_ACTUAL = np.array([7, 8, 7, 9, 11, 11, 10, 12, 11, 14])
@@ -289,9 +289,9 @@ def test_counts_that_are_none_are_refused(goods, bads, finding):
 
 def test_probabilities_outside_0_to_1_and_unequal_shapes_are_refused():
     with pytest.raises(DataError, match=r"default_prob must lie in \[0, 1\]"):
-        metrics.brier(np.array([0, 1]), np.array([0.5, 1.5]))
+        trueness.brier(np.array([0, 1]), np.array([0.5, 1.5]))
     with pytest.raises(DataError, match="one value for each label"):
-        metrics.log_loss(np.array([0, 1]), np.array([0.5]))
+        trueness.log_loss(np.array([0, 1]), np.array([0.5]))
     with pytest.raises(DataError, match="new_approved must hold 0 and 1 only"):
         stability.swap_set(np.array([0, 1]), np.array([0, 1]), np.array([0, 2]))
     with pytest.raises(DataError, match="same bins"):
@@ -304,7 +304,7 @@ def test_a_wrong_call_is_the_callers_error():
     with pytest.raises(UsageError, match="level"):
         metrics.auc_interval(T19_LABEL, T19_SCORE, level=95)
     with pytest.raises(UsageError, match="bins"):
-        metrics.calibration_table(T19_LABEL, T19_SCORE, bins=0)
+        trueness.calibration_table(T19_LABEL, T19_SCORE, bins=0)
     with pytest.raises(UsageError, match="replicates"):
         metrics.ks_interval(T19_LABEL, T19_SCORE, 0.95, 1, np.random.default_rng(0))
     with pytest.raises(DataError, match="two goods and two bads"):

@@ -17,6 +17,7 @@ from server.limits.basis.reasons import Reason
 from server.limits.caps.caps import Inputs
 from server.limits.caps.snapshot import Snapshot
 from server.limits.rules.policy import Policy
+from server.monitor.beta import beta_mass, jeffreys_interval
 from server.monitor.bounds import parse_bounds
 from server.monitor.champion import (
     Experiment,
@@ -27,16 +28,7 @@ from server.monitor.champion import (
     slot,
 )
 from server.monitor.complaints import Complaint, complaint_summary
-from server.monitor.drift import (
-    backtest,
-    beta_mass,
-    characteristics,
-    fit,
-    jeffreys_interval,
-    ranking,
-    ranking_alerts,
-    stability,
-)
+from server.monitor.drift import backtest, characteristics, fit, ranking, ranking_alerts, stability
 from server.monitor.fairness import (
     PROTECTED,
     Outcome,
@@ -48,7 +40,7 @@ from server.monitor.fairness import (
 from server.monitor.overrides import Override, override_summary
 from server.monitor.swap import Case, Cell, SwapTable, swap_table
 from server.policies import embedded
-from shared import metrics
+from shared import trueness
 from shared.errors import ConfigError, DataError, UsageError
 
 BOUNDS = parse_bounds(*embedded("monitoring"))
@@ -89,8 +81,8 @@ def test_calibration_from_counts_is_that_from_rows():
     found = fit(PROBS, goods, bads, BOUNDS)
     label = np.concatenate([[0] * g + [1] * b for g, b in zip(goods, bads, strict=True)])
     prob = np.repeat(PROBS, PEOPLE)
-    assert found.brier == pytest.approx(metrics.brier(label, prob), rel=1e-12)
-    assert found.slope == pytest.approx(metrics.calibration_slope(label, prob), rel=1e-9)
+    assert found.brier == pytest.approx(trueness.brier(label, prob), rel=1e-12)
+    assert found.slope == pytest.approx(trueness.calibration_slope(label, prob), rel=1e-9)
     assert found.slope == pytest.approx(1.0, abs=0.02)
     assert not found.alert
     assert [row.people for row in found.bins] == PEOPLE

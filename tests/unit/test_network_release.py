@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from server.registry import Registry, signed_verdict
+from server.releases.registry import Registry, signed_verdict
 from shared.challenger.compare import Pairs, compare
 from shared.challenger.network import MAX_WEIGHTS, Network, digest_of
 from shared.challenger.points import calibrate, points_of, span

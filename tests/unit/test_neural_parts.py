@@ -8,7 +8,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from shared import metrics
+from shared import metrics, trueness
 from shared.contract import EVERY, Feature
 from shared.errors import BadPeer
 from shared.neural.buckets import COUNT, Edges, bucket_of, histogram, middles
@@ -140,8 +140,8 @@ def test_the_mean_of_tallies_gives_the_metrics_of_all_customers():
     label, prob = np.concatenate(label), np.concatenate(prob)
     assert found.auc == pytest.approx(metrics.roc_auc(label, prob), abs=0.005)
     assert found.ks == pytest.approx(metrics.ks(label, prob), abs=0.01)
-    assert found.log_loss == pytest.approx(metrics.log_loss(label, prob), abs=1e-9)
-    assert found.brier == pytest.approx(metrics.brier(label, prob), abs=1e-9)
+    assert found.log_loss == pytest.approx(trueness.log_loss(label, prob), abs=1e-9)
+    assert found.brier == pytest.approx(trueness.brier(label, prob), abs=1e-9)
 
 
 def test_no_bucket_of_scores_that_a_party_hands_in_holds_fewer_than_the_floor():

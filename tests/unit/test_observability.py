@@ -10,8 +10,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.api.metrics import Metrics
-from server.gate_metrics import GateMetrics
-from server.relay_metrics import RelayMetrics
+from server.gate.metrics import GateMetrics
+from server.relay.metrics import RelayMetrics
 from shared.edge import history
 from shared.edge.history import Entry
 from shared.edge.phase_metrics import registry_of

@@ -11,7 +11,7 @@ import pytest
 from server.limits.caps.caps import Inputs, all_caps, legal_cap
 from server.limits.caps.snapshot import Rating
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 

@@ -12,6 +12,7 @@ from server.cli import command_line
 from tests.support import ROOT
 
 PAGES = ("README.md", "docs/limit-service.md")
+FEWER = {"docs/pages.md": 3}  # commands of pages that name no address
 _COMMAND = re.compile(r"(?<![\w/.-])confide((?: [a-z][a-z-]*)+)([^\n;|`)]*)")
 _ADDRESS = re.compile(r"(?:GET|POST|\$S|:8080|\$ME\"|\$OPERATOR\"|\$OFFICER\") ?(/v1/[^\s\"'`?]+)")
 
@@ -59,9 +60,9 @@ def unknown(root, text):
     return wrong
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *FEWER])
 def test_every_command_of_a_page_exists_with_its_options(root, page):
-    assert console(page).count("$ confide ") > 5
+    assert console(page).count("$ confide ") >= FEWER.get(page, 6)
     assert unknown(root, console(page)) == []
 
 

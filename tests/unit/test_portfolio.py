@@ -21,7 +21,7 @@ from server.limits.portfolio.portfolio import allocate
 from server.limits.portfolio.scaling import scale_down, scaled, scales
 from server.limits.portfolio.segments import Segment
 from server.limits.rules.macro import parse_overlays, with_overlays
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError, UsageError
 

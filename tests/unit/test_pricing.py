@@ -12,10 +12,10 @@ from server.limits.caps.caps import Inputs, all_caps
 from server.limits.caps.snapshot import Rating
 from server.limits.rules.catalogue import check_purposes, parse_catalogue
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
+from server.limits.rules.prices import Price
 from server.limits.rules.pricing import (
     CostCap,
-    Price,
     all_in,
     check_prices,
     cost_cap,

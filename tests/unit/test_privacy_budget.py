@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.budget import Budget, Limit
+from clients.noise.budget import Budget, Limit
 from clients.store import Store
 from shared.errors import BadPeer, BudgetSpent, UsageError
 from shared.ledger import Entry, Noise, append, line_from_mapping, verify
@@ -61,7 +61,7 @@ def test_a_kill_between_write_and_use_gives_nothing_back(tmp_path, when):
     code = f"""
         import os, signal
         from pathlib import Path
-        from clients.budget import Budget, Limit
+        from clients.noise.budget import Budget, Limit
         from shared.privacy.accounting import Mechanism
         path = Path({str(tmp_path)!r})
         if {when!r} == "during the write":

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 
-from server import registry as module
-from server.registry import Registry
+from server.releases import registry as module
+from server.releases.registry import Registry
 from shared.errors import EnvironmentFault, NotFound, ReleaseRefused, UsageError
 from shared.release import sign_manifest
 from tests.service.kit import NOW, Kit

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from server.relay_server import PatientProtocol
+from server.relay.server import PatientProtocol
 
 
 class Transport(asyncio.Transport):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.config import Federation, Member, Protocol
+from shared.config import Federation
 from shared.errors import ReleaseRefused
 from shared.instants import date_of, days_of, instant_of, later, seconds_of
 from shared.release import (
@@ -23,6 +23,8 @@ from shared.release import (
     unpack_release,
     verify_release,
 )
+from shared.sections import Member, Protocol
+from tests.depth import depth
 from tests.releases import CONTRACT, NOW, PARTIES, PEOPLE, card, federation, manifest, signed
 
 GOOD = signed(manifest())
@@ -182,7 +184,7 @@ def test_a_bad_signature_is_refused_even_where_enough_others_are_good():
     assert (caught.value.check, caught.value.party) == ("signature", "bank")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=depth(150, 300), deadline=None)
 @given(data=st.data())
 def test_no_single_byte_of_its_files_can_be_changed(data):
     which = data.draw(st.integers(0, 1))

@@ -20,9 +20,10 @@ from server.limits.caps.decide import Decision, decide
 from server.limits.caps.record import DecisionRecord, Rules, digest_of, read_record, replay
 from server.limits.caps.snapshot import Scorer, Share
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import LogBroken
+from tests.depth import depth
 from tests.service.kit import LINES, PARTIES, baselines, card
 
 POLICY_TEXT, PACK_TEXT = embedded("reference")[0], embedded("pack_cn")[0]
@@ -107,7 +108,7 @@ def changed(value, path, to):
     return copy
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(75, 150), deadline=None)
 @given(snapshot=snapshots(), inputs=values_of(Inputs))
 def test_i5_every_decision_is_made_again_bit_for_bit(snapshot, inputs):
     made = record(snapshot, inputs)
@@ -120,7 +121,7 @@ def test_i5_every_decision_is_made_again_bit_for_bit(snapshot, inputs):
     assert type(again) is Decision
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=depth(60, 100), deadline=None)
 @given(data=st.data(), snapshot=snapshots(), inputs=values_of(Inputs))
 def test_i5_no_other_outcome_replays(data, snapshot, inputs):
     made = record(snapshot, inputs)

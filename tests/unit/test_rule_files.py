@@ -16,7 +16,7 @@ from server.limits.checks.rule_kinds import KINDS, recognise
 from server.limits.line.restore import restoration
 from server.limits.line.target import target_of
 from server.limits.rules.macro import downturns, parse_overlays, with_overlays
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.policies import embedded
 from shared.errors import ConfigError
 from tests import line_kit

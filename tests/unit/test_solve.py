@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from shared.errors import UsageError
-from shared.scorecard import solve
+from shared.scorecard import active_set
 from shared.scorecard.blocks import Block
 from shared.scorecard.moments import pooled
-from shared.scorecard.solve import Problem, choose, fit, fit_path, standard_errors
+from shared.scorecard.path import choose, fit_path
+from shared.scorecard.solve import Problem, fit, standard_errors
 from shared.scorecard.worth import worth_of_holders
 
 OWNERS = ("bank", "shop", "bureau")
@@ -74,7 +75,7 @@ def test_at_the_largest_penalty_the_card_is_empty_and_just_below_it_is_not():
 def test_taking_in_one_column_at_a_time_gives_the_same_card(monkeypatch):
     _, problem = problem_of()
     card = fit(problem, 1e-3)
-    monkeypatch.setattr(solve, "_FALL", 10.0)  # several at once are never good enough
+    monkeypatch.setattr(active_set, "_FALL", 10.0)  # several at once are never good enough
     slow = fit(problem, 1e-3)
     assert card.df > 16  # more than one batch
     assert slow.df == card.df
@@ -84,7 +85,9 @@ def test_taking_in_one_column_at_a_time_gives_the_same_card(monkeypatch):
 def test_the_search_ends_even_if_the_conditions_never_seem_to_hold(monkeypatch):
     _, problem = problem_of()
     card = fit(problem, 1e-3)
-    monkeypatch.setattr(solve, "_TOLERANCE", -10.0)  # every column outside asks to come in, forever
+    monkeypatch.setattr(
+        active_set, "_TOLERANCE", -10.0
+    )  # every column outside asks to come in, forever
     assert np.allclose(fit(problem, 1e-3).coefficients, card.coefficients, atol=1e-12)
 
 

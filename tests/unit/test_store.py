@@ -39,6 +39,14 @@ def test_ledger_lines_are_chained_and_read_back(store):
     assert lines[0].entry.time == "2026-01-01T00:00:00Z"
 
 
+def test_the_very_same_opening_is_one_line(store):
+    for run in ("one", "two", "one"):
+        store.record(run, **DETAILS)
+    store.record("one", **DETAILS | {"recipient": "bureau"})
+    told = [(line.entry.run, line.entry.recipient) for line in store.ledger()]
+    assert told == [("one", "bank"), ("two", "bank"), ("one", "bureau")]
+
+
 def test_a_line_that_was_torn_by_a_crash_is_dropped_and_the_chain_goes_on(store):
     store.record("one", **DETAILS)
     whole = store.ledger_path.read_bytes()

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contract import Feature
-from shared.scorecard.columns import ColumnSettings, Floors, plan_blocks
+from shared.scorecard.columns import Floors
+from shared.scorecard.planning import ColumnSettings, plan_blocks
 from shared.scorecard.thin import rank_of, thin
 
 FEATURES = [

@@ -20,7 +20,7 @@ from server.limits.line.target import target_of
 from server.limits.line.waterfall import Room, available
 from server.limits.rules.line_policy import Overlay
 from server.limits.rules.pack import parse_pack
-from server.limits.rules.policy import parse_policy
+from server.limits.rules.policy_lint import parse_policy
 from server.limits.words.explain import LANGUAGES, Money
 from server.policies import embedded
 from tests.line_kit import BASE, BUSY, POLICY, START, Life, busy, opened, quiet, target

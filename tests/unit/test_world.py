@@ -8,9 +8,9 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, cross_val_predict
 
-from clients import features
-from clients.datasets import embedded_contract
-from clients.features import (
+from clients.data import features
+from clients.data.datasets import embedded_contract
+from clients.data.features import (
     BankRecords,
     BureauRecords,
     PaymentRecords,
@@ -20,7 +20,7 @@ from clients.features import (
     payment_columns,
     shop_columns,
 )
-from clients.world import DEFAULT_CUSTOMERS, make_world
+from clients.data.world import DEFAULT_CUSTOMERS, make_world
 from shared.contract import check_columns
 
 CONTRACT, _ = embedded_contract("world")
