@@ -12,7 +12,7 @@ export CONFIDE_TEST_DATA ?= ../shared/data
 # Starts a Docker engine for the tests that need one; `docker` uses one that runs already.
 export CONFIDE_TEST_ENGINE ?= ../shared/containers/engine.sh
 
-.PHONY: help demo neural test test-all slow test-containers check sbom audit bench bench-banks clean
+.PHONY: help demo neural test test-all test-deep slow processes test-containers check sbom audit bench bench-banks clean
 
 help:  ## Say what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,14 +43,23 @@ test: $(BIN)/.dev  ## The fast tests, under five minutes on two cores
 
 test-all: check test slow  ## Everything: style, types, architecture, fast and slow tests, containers
 
-# Three at a time: they wait for processes, leases and deadlines more than they compute. Those with
-# containers share one engine and one build, so one process runs them.
+# Both at once: an engine mostly waits, for its disk and for what becomes healthy. One fails, the
+# other still ends; what each says comes when it has ended.
 slow: $(BIN)/.dev  ## The slow tests alone
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "slow and not containers"
-	$(BIN)/python -m pytest -q -rs -m containers
+	$(MAKE) --jobs=2 --output-sync=target --keep-going processes test-containers
 
+# Four at a time: they wait for processes, leases and deadlines more than they compute.
+processes: $(BIN)/.dev  ## The slow tests that need no container engine
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal --durations 25 -m "slow and not containers"
+
+# More of the same, an hour or two: further examples, storms, places to kill, shadow models.
+test-deep: export CONFIDE_TEST_DEPTH = full
+test-deep: $(BIN)/.dev  ## All that the tests can do, see tests/depth.py
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not containers" --timeout 1800
+
+# They share one engine and one build, so one process runs them.
 test-containers: $(BIN)/.dev  ## The demo as containers, on a real Docker engine
-	$(BIN)/python -m pytest -q -rs -m containers
+	$(BIN)/python -m pytest -q -rs -m containers tests/e2e
 
 check: $(BIN)/.dev  ## Style, types, architecture
 	$(BIN)/ruff check .
@@ -89,6 +98,7 @@ bench-banks: $(BIN)/.dev  ## The measurements of several banks, the network and 
 	$(BIN)/python scripts/bench_challenger.py --data $(CONFIDE_TEST_DATA) --json bench/challenger.json
 	$(BIN)/python scripts/bench_privacy.py --data $(CONFIDE_TEST_DATA) --json bench/privacy.json
 	$(BIN)/python scripts/bench_rounds.py --json bench/rounds.json
+	$(BIN)/python scripts/bench_pages.py --json bench/pages.json
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) $(DEMO) bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
