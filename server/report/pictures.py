@@ -10,13 +10,12 @@ from typing import Final
 from server.limits.words.sentences import Texts
 from server.report.figures import Costs, Phase, Ranking, Reach, Results
 from server.report.scored import Scored
-from server.web import charts
-from server.web.charts import FIGURE, PERCENT, Bar, Chart, Series, Unit, Words, told_of
+from server.web import charts, drawing
+from server.web.charts import FIGURE, PERCENT, Bar, Chart, Series, Unit, Words
 from shared.metrics import Interval
 
 CURVES: Final = ("roc", "gap", "scores", "calibration", "gains", "lift")
 """Pictures that take counts by score; `gap` is the KS curve."""
-_TOLD: Final = ("empty", "loading", "error", "too_few", "withheld")
 _MB: Final = 1e6
 _STEP: Final = 10.0
 _LEVEL: Final = 0.95
@@ -137,14 +136,7 @@ def traffic(phases: Sequence[Phase], texts: Texts) -> Chart:
 
 def words_of(texts: Texts, table: str) -> Words:
     """Return the words of a chart from a table of the texts; its key is the table's name."""
-    prefix = f"{table}."
-    own = {
-        key.removeprefix(prefix): text
-        for key, text in texts.sentences.items()
-        if key.startswith(prefix)
-    }
-    told = told_of({name: texts.say(f"chart.{name}") for name in _TOLD})
-    return Words.of_mapping(table.replace("_", "-"), own, told)
+    return drawing.words_of(texts, table.replace("_", "-"), table)
 
 
 def named(party: str, texts: Texts) -> str:

@@ -1,47 +1,40 @@
-"""What pages with charts have in common: a chart's words from the texts, and its figures as CSV."""
+"""The words of charts, from the texts of a language."""
 
 from __future__ import annotations
 
-from fastapi import Response
+from typing import Final
 
 from server.limits.words.sentences import Texts
-from server.web.charts import NAMES, Chart, Told, Words, csv_of
-from server.web.render import HEADERS
+from server.web.charts import Told, Words
 
-_STATES = ("empty", "loading", "error", "too_few", "withheld")
+_STATES: Final = ("empty", "loading", "error", "too_few", "withheld")
 
 
-def words_of(texts: Texts, key: str, kind: str) -> Words:
-    """Return a chart's words: those of the table ``chart_<key>``.
+def words_of(texts: Texts, key: str, table: str = "", **instead: str) -> Words:
+    """Return the words of a chart: its title, description, axes and names.
 
     Parameters
     ----------
     texts : Texts
     key : str
-        Of the chart, with dashes.
-    kind : str
-        Of the chart function, whose further names the table has beside title, description, x, y.
+        Unique on a page.
+    table : str
+        Of the texts; ``chart_<key>`` unless given, with dashes of the key as underscores.
+    **instead : str
+        In place of words of the table, or of what is said in place of a picture.
+
+    Raises
+    ------
+    ConfigError
+        If the table lacks a word that every chart has.
     """
-    table = f"chart_{key.replace('-', '_')}"
-    title, description, x, y = (
-        texts.say(f"{table}.{one}") for one in ("title", "description", "x", "y")
-    )
-    names = {one: texts.say(f"{table}.{one}") for one in NAMES[kind]}
-    return Words(key, title, description, x, y, names, told_in(texts))
-
-
-def told_in(texts: Texts) -> Told:
-    """Return what stands in place of pictures and figures."""
-    return Told(*(texts.say(f"chart.{one}") for one in _STATES))
-
-
-def figures(chart: Chart) -> Response:
-    """Return a chart's table as a CSV file."""
-    named = f'attachment; filename="{chart.key}.csv"'
-    headers = {**HEADERS, "Content-Disposition": named}
-    # With a byte order mark, without which spreadsheets take it for another encoding.
-    body = "\N{ZERO WIDTH NO-BREAK SPACE}" + csv_of(chart.table)
-    return Response(body, media_type="text/csv; charset=utf-8", headers=headers)
+    start = f"{table or 'chart_' + key.replace('-', '_')}."
+    every = texts.sentences.items()
+    said = {name.removeprefix(start): one for name, one in every if name.startswith(start)}
+    told = {one: texts.say(f"chart.{one}") for one in _STATES}
+    told |= {name: value for name, value in instead.items() if name in told}
+    said |= {name: value for name, value in instead.items() if name not in told}
+    return Words.of_mapping(key, said, Told(**told))
 
 
 def named(texts: Texts, table: str, name: str) -> str:

@@ -18,13 +18,13 @@ from server.limits.words.sentences import Texts
 from server.prooflog.heads import Head, SignedHead
 from server.store import log
 from server.store.log import StoredHeads
-from server.web.charts import Chart, Series, Told, Unit, Words, lines
+from server.web.charts import Chart, Series, Unit, lines
+from server.web.drawing import words_of
 from shared.errors import EnvironmentFault
 from shared.instants import seconds_of
 
 SHOWN = 30
 """Heads of a page; there is one an hour at least."""
-_STATES = ("empty", "loading", "error", "too_few", "withheld")
 _HOUR = 3600.0
 
 
@@ -84,15 +84,7 @@ def newest_of(db: Connection) -> Sequence[SignedHead]:
 
 def growth(view: HeadsView, texts: Texts) -> Chart:
     """Draw how the log grew from head to head, in hours before the newest one."""
-    words = Words(
-        key="growth",
-        title=texts.say("heads_chart.title"),
-        description=texts.say("heads_chart.told"),
-        x=texts.say("heads_chart.x"),
-        y=texts.say("heads_chart.y"),
-        names={},
-        told=Told(*(texts.say(f"chart.{one}") for one in _STATES)),
-    )
+    words = words_of(texts, "growth", "heads_chart")
     points = _points(view.heads)
     series = [Series(texts.say("heads_chart.y"), points)] if points else []
     hours, leaves = (Unit(texts.say(f"heads_chart.{one}")) for one in ("hours", "leaves"))

@@ -156,13 +156,6 @@ def test_words_must_not_be_empty_and_keys_fit_an_id():
         replace(words("roc"), key="1 a", x="")
 
 
-def test_what_stands_in_place_is_read_strictly():
-    whole = {"empty": "a", "loading": "b", "error": "c", "too_few": "d", "withheld": "e"}
-    assert c.told_of(whole) == c.Told(**whole)
-    with pytest.raises(ConfigError, match="error: must be a text, not empty; more: unknown"):
-        c.told_of({**whole, "error": "", "more": "x"})
-
-
 def test_a_picture_outside_the_pages_brings_its_style_and_shows_its_title():
     svg = c.standalone(GALLERY["en"]["roc"])
     root = root_of(svg)

@@ -47,7 +47,7 @@ from server.web.charts.swaps import Bin, Swap, bin_bars, swap_set
 from server.web.charts.times import Lane, Span, WayBack, lanes, timeline
 from server.web.charts.units import FIGURE, PERCENT, Unit, number
 from server.web.charts.value import Cell, Chart, State, Table, csv_of, standalone
-from server.web.charts.words import Told, Words, told_of
+from server.web.charts.words import Told, Words
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "bars": _bars.BAR_NAMES,
@@ -127,7 +127,6 @@ __all__ = [
     "standalone",
     "swap_set",
     "timeline",
-    "told_of",
     "too_few",
     "waterfall",
     "worth",

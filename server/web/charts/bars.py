@@ -24,6 +24,7 @@ WATERFALL_NAMES: Final = ("step", "change", "after", "binds", "total")
 HOLDER_NAMES: Final = ("model", "low", "high", "alone", "together", "oracle")
 WORTH_NAMES: Final = ("holder", "worth")
 BAR_NAMES: Final = ("row", "value", "marked", "reference")
+"""The last one only where a reference is drawn."""
 FUNNEL_NAMES: Final = ("stage", "people", "share")
 
 
@@ -147,7 +148,7 @@ def bars(
     reference : float, optional
         Drawn as a line across all rows, and named in the legend.
     """
-    head, value, marked, reference_name = words.need(BAR_NAMES)
+    head, value, marked, *named = words.need(BAR_NAMES if reference is not None else BAR_NAMES[:3])
     columns: list[Column] = [(head, None), (value, unit), (marked, None)]
     if not rows:
         return empty(words, columns)
@@ -156,7 +157,7 @@ def bars(
     if reference is not None:
         at = bottom + 46
         body.append(line(LEFT, at, LEFT + 20, at, cls="ch-ink", thick=1.5, dash="4 3"))
-        told = fit(f"{reference_name}: {unit.told(reference)}", WIDTH - 50)
+        told = fit(f"{named[0]}: {unit.told(reference)}", WIDTH - 50)
         body.append(text(LEFT + 26, at + 4, told))
         bottom += 18
     return ready(words, bottom + 38, body, table_of(words, columns, told_rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from shared.errors import ConfigError, UsageError
@@ -107,19 +107,3 @@ class Words:
         if missing:
             raise UsageError(f"chart {self.key}: names are missing: {', '.join(missing)}")
         return tuple(self.names[name] for name in names)
-
-
-def told_of(table: Mapping[str, Any]) -> Told:
-    """Read what stands in place of pictures and figures from a table of a text file.
-
-    Raises
-    ------
-    ConfigError
-        An entry is missing, unknown or empty.
-    """
-    known = [item.name for item in fields(Told)]
-    findings = [f"{name}: must be a text, not empty" for name in known if not table.get(name)]
-    findings += [f"{name}: unknown" for name in table if name not in known]
-    if findings:
-        raise ConfigError("charts", findings)
-    return Told(**table)

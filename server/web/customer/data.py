@@ -20,6 +20,7 @@ from server.store.lines import lines_of
 from server.web import language
 from server.web.acts import act
 from server.web.customer.common import CustomerForm, Looker
+from server.web.files import as_file
 from server.web.render import Site
 from shared.errors import ConfideError, NotFound, UsageError
 
@@ -126,7 +127,7 @@ def _taken(found: APIRouter, site: Site) -> None:
             return told | {"decisions": list(_decisions(db, who.subject))}
 
         body = json.dumps(site.read(work), ensure_ascii=False, indent=1)
-        return _file(body.encode(), "confide-my-data.json")
+        return as_file(body.encode(), "confide-my-data.json")
 
     @found.get("/me/record.json")
     def record(who: Looker, subject: str = "") -> Response:
@@ -140,7 +141,7 @@ def _taken(found: APIRouter, site: Site) -> None:
             )
             return signed.to_bytes()
 
-        return _file(site.read(work), "confide-credit-record.json")
+        return as_file(site.read(work), "confide-credit-record.json")
 
 
 def known_of(
@@ -239,8 +240,3 @@ def _decisions(db: Connection, customer_id: str) -> Any:
                 "policy": one.policy_ref,
                 "commitment": one.commitment,
             }
-
-
-def _file(body: bytes, name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(body, media_type="application/json", headers=headers)

@@ -18,6 +18,7 @@ from server.store import decisions, lines
 from server.web import language
 from server.web.customer.common import Looker, OfLine, mine_of
 from server.web.customer.limit import MOST_REASONS, reasons_of
+from server.web.files import as_file
 from server.web.render import Site
 from server.web.session import Visit
 from shared.errors import NotFound
@@ -86,8 +87,7 @@ def add(found: APIRouter, site: Site) -> None:
             check_own(db, who, decision_id)
             return to_bytes(dict(proving.proof(site.desk, db, decision_id)))
 
-        headers = {"Content-Disposition": 'attachment; filename="proof.json"'}
-        return Response(site.read(work), media_type="application/json", headers=headers)
+        return as_file(site.read(work), "proof.json")
 
 
 def check_own(db: Connection, who: Visit, decision_id: str) -> None:

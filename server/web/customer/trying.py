@@ -19,8 +19,10 @@ from server.accounts.telling import as_it_is
 from server.limits.answers.whatif import FACTS
 from server.store.lines import StoredLine
 from server.web import language
-from server.web.charts import Chart, Series, Told, Unit, Words, csv_of, lines
+from server.web.charts import Chart, Series, Table, Unit, lines
 from server.web.customer.common import Asker, Mine, OfLine, major_of, mine_of, minor_of
+from server.web.drawing import words_of
+from server.web.files import as_csv
 from server.web.language import Language
 from server.web.render import Site
 from shared.errors import NotFound, UsageError
@@ -108,14 +110,13 @@ def add(found: APIRouter, site: Site) -> None:
         """Give the figures of the chart."""
         asked, wanted = dict(request.query_params), language.wanted(request)
 
-        def work(db: Connection, now: datetime) -> str:
+        def work(db: Connection, now: datetime) -> Table:
             tried = tried_on(site.desk, db, mine_of(db, who, line), asked, wanted, now)[1]
             if tried is None:
                 raise NotFound("nothing was tried")
-            return csv_of(tried.chart.table)
+            return tried.chart.table
 
-        headers = {"Content-Disposition": 'attachment; filename="what-if.csv"'}
-        return Response(site.read(work), media_type="text/csv; charset=utf-8", headers=headers)
+        return as_csv(site.read(work), "what-if")
 
 
 def tried_on(
@@ -226,20 +227,9 @@ def path_chart(
         limits = (float(one["limit_minor"]) for one in path)
         return Series(texts.say(name), tuple(zip(map(float, days), limits, strict=True)))
 
-    words = Words(
-        key="path",
-        title=texts.say("trying.chart"),
-        description=texts.say("trying.chart_told"),
-        x=texts.say("trying.days"),
-        y=texts.say("me.limit"),
-        names={},
-        told=Told(*(texts.say(f"chart.{one}") for one in _STATES)),
-    )
+    words = words_of(texts, "path", "trying_path")
     both = [series("trying.with", told["path"]), series("trying.without", plain["path"])]
-    return lines(words, both, Unit(texts.say("trying.day_unit")), unit, low=0.0)
-
-
-_STATES: Final = ("empty", "loading", "error", "too_few", "withheld")
+    return lines(words, both, Unit(texts.say("trying_path.unit")), unit, low=0.0)
 
 
 def _digits(desk: Desk, line: StoredLine) -> int:

@@ -26,11 +26,11 @@ from server.web.decisions.common import (
     AnId,
     DecidingForm,
     Reader,
-    as_csv,
     money_unit,
-    words_of,
 )
 from server.web.decisions.listing import day_of
+from server.web.drawing import words_of
+from server.web.files import as_csv
 from server.web.render import Site
 from shared.errors import UsageError
 
@@ -71,7 +71,7 @@ def add(found: APIRouter, site: Site) -> None:
         """Give the figures of the limit over time."""
         texts = language.texts_in(language.wanted(request))
         chart = site.read(lambda db, _: path_of(site.desk, db, get_line(db, line_id), texts))
-        return as_csv(chart, "limit")
+        return as_csv(chart.table, "limit")
 
     @found.post("/decisions/line/{line_id}/decide")
     def decide(request: Request, form: DecidingForm, line_id: AnId) -> Response:
@@ -116,7 +116,7 @@ def path_of(desk: Desk, db: Connection, line: StoredLine, texts: Texts) -> Chart
     known = [one for one in entries_of(desk, db, rows) if one.kept]
     points = steps_of(known, line.opened_at)
     series = [Series(texts.say("limit_path.y"), points)] if points else []
-    words = words_of("limit-path", "limit_path", texts)
+    words = words_of(texts, "limit-path", "limit_path")
     unit = money_unit(desk, line.currency)
     return lines(words, series, Unit(texts.say("limit_path.unit")), unit, low=0.0)
 

@@ -32,11 +32,10 @@ from server.web.decisions.common import (
     AnId,
     OfficerForm,
     Reader,
-    as_csv,
-    as_file,
     money_unit,
-    words_of,
 )
+from server.web.drawing import words_of
+from server.web.files import as_csv, as_file
 from server.web.language import Language
 from server.web.render import Site
 from shared.errors import NotFound
@@ -138,7 +137,7 @@ def _files(found: APIRouter, site: Site) -> None:
         chart = {"caps": told.caps, "points": told.points}.get(name) if told else None
         if chart is None:
             raise NotFound("there is no such chart")
-        return as_csv(chart, name)
+        return as_csv(chart.table, name)
 
 
 def told_of(desk: Desk, db: Connection, decision_id: str, wanted: Language) -> Told | None:
@@ -167,9 +166,7 @@ def told_of(desk: Desk, db: Connection, decision_id: str, wanted: Language) -> T
 
 def caps_chart(explained: Mapping[str, Any], unit: Unit, texts: Texts) -> Chart:
     """Draw every cap of a decision; the smallest ones bind."""
-    names = {one: texts.say(f"caps_chart.{one}") for one in ("row", "value", "marked")}
-    # No line crosses these bars: what it would be called is asked for, and never shown.
-    words = words_of("caps", "caps_chart", texts, names | {"reference": names["value"]})
+    words = words_of(texts, "caps", "caps_chart")
     rows = [
         Bar(texts.say(f"cap_name.{one['name']}"), float(one["amount_minor"]), marked=one["binds"])
         for one in explained["caps"]
@@ -180,8 +177,7 @@ def caps_chart(explained: Mapping[str, Any], unit: Unit, texts: Texts) -> Chart:
 def points_chart(record: LineDecision, texts: Texts) -> Chart:
     """Draw the points of each holder; one that was silent is not among them."""
     snapshot = record.grounds.snapshot
-    names = {one: texts.say(f"points_chart.{one}") for one in ("row", "value", "marked")}
-    words = words_of("points", "points_chart", texts, names | {"reference": names["value"]})
+    words = words_of(texts, "points", "points_chart")
     points = {} if snapshot is None else dict(snapshot.points)
     missing = frozenset() if snapshot is None else frozenset(snapshot.missing)
     rows = [

@@ -13,14 +13,13 @@ from server.api.tokens import Role
 from server.limits.words.sentences import Texts
 from server.runs.folder import RunsFolder
 from server.runs.story import ROUND
-from server.web.charts import Told, Words, number
+from server.web.charts import number
 from server.web.render import Site
 from server.web.session import Visit, visitor
 from shared.errors import NotFound
 
 Operators = Annotated[Visit, visitor(Role.OPERATOR)]
 RunName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-_STATES: Final = ("empty", "loading", "error", "too_few", "withheld")
 PILLS: Final = {"running": "", "silent": "warn", "ended": "good", "failed": "bad"}
 """How each state of a run looks."""
 
@@ -87,14 +86,3 @@ class Tells:
         if told is None and rest != name and rest.isdecimal():
             return self.texts.say("fed_phase.round", n=int(rest))
         return told or name
-
-    def words(self, key: str) -> Words:
-        """Return the words of a chart: of a table of texts of its own."""
-        said = {
-            name.rpartition(".")[2]: text
-            for name, text in self.texts.sentences.items()
-            if name.startswith(f"fed_{key}.")
-        }
-        own = {one: said.pop(one) for one in ("title", "description", "x", "y")}
-        told = Told(*(self.texts.say(f"chart.{one}") for one in _STATES))
-        return Words(key=key, names=said, told=told, **own)

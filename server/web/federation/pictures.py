@@ -7,6 +7,7 @@ from typing import Final
 
 from server.runs.story import Phase, Story
 from server.web.charts import FIGURE, Bar, Chart, Lane, Series, Span, Unit, bars, lanes, lines
+from server.web.drawing import words_of
 from server.web.federation.common import Tells
 
 MOST_LANES: Final = 12
@@ -17,7 +18,7 @@ _LONG_S: Final = 600.0
 def lanes_of(story: Story, tells: Tells, now: float) -> Chart:
     """Draw what each party did when: at work, waiting for the others, lost."""
     return lanes(
-        tells.words("lanes"),
+        words_of(tells.texts, "lanes", "fed_lanes"),
         [_lane(story, party, tells, now) for party in story.parties[:MOST_LANES]],
         _unit(story, tells, now),
     )
@@ -32,7 +33,7 @@ def sent_of(story: Story, tells: Tells, _now: float) -> Chart:
     most = max(sent.values(), default=0)
     unit = Unit("MB", 1, 1e6) if most >= 10**6 else Unit("kB", 1, 1e3)
     rows = [Bar(party, count) for party, count in sent.items()] if most else []
-    return bars(tells.words("sent"), rows[:MOST_LANES], unit)
+    return bars(words_of(tells.texts, "sent", "fed_sent"), rows[:MOST_LANES], unit)
 
 
 def rounds_of(story: Story, tells: Tells, _now: float) -> Chart:
@@ -40,7 +41,7 @@ def rounds_of(story: Story, tells: Tells, _now: float) -> Chart:
     points = tuple((float(one.number), one.loss) for one in story.rounds if one.loss is not None)
     name = tells.texts.say("fed_rounds.loss")
     series = [Series(name, points)] if points else []
-    return lines(tells.words("rounds"), series, Unit(), FIGURE)
+    return lines(words_of(tells.texts, "rounds", "fed_rounds"), series, Unit(), FIGURE)
 
 
 def _lane(story: Story, party: str, tells: Tells, now: float) -> Lane:

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request, Response
 from server.runs.signed import Signed
 from server.runs.story import Phase, Story
 from server.web import language
-from server.web.charts import Chart, csv_of
+from server.web.charts import Chart
 from server.web.federation import pictures
 from server.web.federation.common import PILLS, Operators, RunName, Tells, runs_of
 from server.web.federation.listing import states_of
+from server.web.files import as_csv
 from server.web.render import Site
 from shared.manifest import Noised
 from shared.release import Manifest
@@ -125,8 +126,7 @@ def add(found: APIRouter, site: Site) -> None:
         now = site.desk.clock().timestamp()
         story = runs_of(site).story(run, now)
         chart = pictures.BY_NAME[which](story, tells, now)
-        headers = {"Content-Disposition": f'attachment; filename="{run}-{which}.csv"'}
-        return Response(csv_of(chart.table), media_type="text/csv; charset=utf-8", headers=headers)
+        return as_csv(chart.table, f"{run}-{which}")
 
 
 def run_of(site: Site, signed: Signed, run: str, tells: Tells) -> OneRun:

@@ -35,7 +35,8 @@ from server.web.charts import (
     swap_set,
     too_few,
 )
-from server.web.officer.common import Officer, OfRelease, chart_csv, chart_words, refusal
+from server.web.drawing import words_of
+from server.web.officer.common import Officer, OfRelease, chart_csv, refusal
 from server.web.officer.shelf import Shelf
 from server.web.render import Site
 from server.web.slow import Made, Slow
@@ -191,7 +192,7 @@ def measures_of(found: Comparison | None) -> tuple[Measure, ...]:
 
 def difference_chart(found: Comparison | None, texts: Texts) -> Chart:
     """Draw the challenger's figures less the champion's, with their intervals."""
-    words = chart_words(texts, "difference", empty=texts.say("compare.standing_none"))
+    words = words_of(texts, "difference", empty=texts.say("compare.standing_none"))
     rows = [
         Bar(texts.say(f"figure.{one.name}"), one.difference, one.low, one.high)
         for one in measures_of(found)
@@ -211,7 +212,7 @@ def shadow_charts(made: Made[Figures], volume: Unit, texts: Texts) -> tuple[Char
     texts : Texts
     """
     none = texts.say("compare.no_shadow")
-    words = [chart_words(texts, key, empty=none) for key in ("swap", "migration")]
+    words = [words_of(texts, key, empty=none) for key in ("swap", "migration")]
     told = made.value
     if told is None:
         instead = loading if made.state == "loading" else failed

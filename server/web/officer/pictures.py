@@ -23,7 +23,7 @@ from server.web.charts import (
     worth,
 )
 from server.web.charts.people import FLOOR
-from server.web.officer.common import chart_words
+from server.web.drawing import words_of
 from shared.manifest import SCORECARD, Manifest, Signatory
 from shared.scorecard.spread import Spread
 from shared.trueness import CalibrationBin
@@ -91,7 +91,7 @@ def curves_of(told: Evaluation, texts: Texts) -> tuple[Chart, ...]:
     texts : Texts
     """
     none = texts.say("model.no_counts")
-    words = {key: chart_words(texts, key, empty=none) for key in _CURVES}
+    words = {key: words_of(texts, key, empty=none) for key in _CURVES}
     spread = told.spread
     if spread is None:
         return tuple(empty(words[key]) for key in _CURVES)
@@ -125,7 +125,7 @@ def calibration_bins(spread: Spread) -> tuple[CalibrationBin, ...]:
 
 def _holders(told: Evaluation, texts: Texts, none: str) -> Chart:
     """Draw each holder alone beside all together; nobody has the rows for a pooled model."""
-    words = chart_words(texts, "holders", empty=texts.say(f"model.{none}"))
+    words = words_of(texts, "holders", empty=texts.say(f"model.{none}"))
     together = told.figure("auc")
     alone = [bar for one in told.alone if (bar := _alone(one, texts)) is not None]
     if together is None or not alone:
@@ -142,6 +142,6 @@ def _bar(label: str, figure: Figure) -> Bar:
 
 
 def _worth(parties: Mapping[str, Signatory], texts: Texts) -> Chart:
-    words = chart_words(texts, "worth", empty=texts.say("model.network_worth"))
+    words = words_of(texts, "worth", empty=texts.say("model.network_worth"))
     rows = [Bar(texts.holders([name]), one.worth) for name, one in sorted(parties.items())]
     return worth(words, rows, PERCENT)

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Query, Request, Response
 from server.limits.words.sentences import Texts
 from server.web import language
 from server.web.charts import Bar, Chart, Table, Unit, bars
+from server.web.drawing import words_of
+from server.web.files import as_csv
 from server.web.officer.common import (
     Officer,
     OfRelease,
-    chart_words,
-    csv_answer,
     holder_name,
     refusal,
 )
@@ -98,7 +98,7 @@ def add(found: APIRouter, site: Site, shelf: Shelf) -> None:
             raise NotFound("this release has no lines of points")
         holder = holder or owners_of(card)[0]
         table = points_table(lines_of(card, holder), language.texts_in(language.wanted(request)))
-        return csv_answer(table, f"{name}-points")
+        return as_csv(table, f"{name}-points")
 
 
 def owners_of(card: Card) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ def row_of(number: int, line: Line) -> Row:
 
 def line_chart(line: Line, texts: Texts) -> Chart:
     """Draw a line's points by number of bin, against its mean."""
-    words = chart_words(texts, "points", title=texts.say("points.of_line", line=line.name))
+    words = words_of(texts, "points", title=texts.say("points.of_line", line=line.name))
     rows = [
         Bar(texts.say("points.bin", number=number, label=label), points)
         for number, (label, points) in enumerate(zip(line.bins, line.points, strict=True))

@@ -19,7 +19,8 @@ from server.accounts.kept import Span
 from server.limits.words.sentences import Texts
 from server.web import language
 from server.web.charts import Chart, Month, failed, heat_strip, loading, stability_months
-from server.web.officer.common import Officer, chart_csv, chart_words
+from server.web.drawing import words_of
+from server.web.officer.common import Officer, chart_csv
 from server.web.render import Site
 from server.web.slow import Made, Slow
 
@@ -120,7 +121,7 @@ def month_charts(made: Made[Figures], texts: Texts) -> tuple[Chart, ...]:
         Of `server.accounts.watching.drift`.
     texts : Texts
     """
-    words = [chart_words(texts, key) for key in _KEYS]
+    words = [words_of(texts, key) for key in _KEYS]
     if made.value is None:
         instead = loading if made.state == "loading" else failed
         return tuple(instead(one) for one in words)

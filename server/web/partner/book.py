@@ -17,9 +17,10 @@ from server.limits.rules.pricing import cost_cap
 from server.limits.words.sentences import Texts
 from server.web import language
 from server.web.acts import act
-from server.web.charts import Bar, Cell, Chart, Table, Unit, bars, csv_of
+from server.web.charts import Bar, Cell, Chart, Table, Unit, bars
 from server.web.customer.common import major_of
-from server.web.decisions.common import as_csv, as_file, words_of
+from server.web.drawing import words_of
+from server.web.files import as_csv
 from server.web.partner.common import PAGE, Before, Partner, PartnerForm
 from server.web.render import Site
 from shared.errors import Conflict, NotFound
@@ -82,18 +83,18 @@ def _files(found: APIRouter, site: Site) -> None:
         """Give how often the partner decided what."""
         texts = language.texts_in(language.wanted(request))
         told = site.read(lambda db, _: decided_lately(db, who.subject))
-        return as_csv(verdicts(told, texts), "decided")
+        return as_csv(verdicts(told, texts).table, "decided")
 
     @found.get("/partner/book.csv")
     def whole(request: Request, who: Partner, before: Before = "") -> Response:
         """Give draws of the book as a file, newest first, at most `MOST` before a draw."""
         texts, desk = language.texts_in(language.wanted(request)), site.desk
 
-        def work(db: Connection, _: datetime) -> str:
+        def work(db: Connection, _: datetime) -> Table:
             items = newest_items(db, who.subject, before=before, count=MOST)
-            return csv_of(table_of(desk, items, texts))
+            return table_of(desk, items, texts)
 
-        return as_file(site.read(work).encode(), "book.csv", "text/csv; charset=utf-8")
+        return as_csv(site.read(work), "book")
 
 
 def cost_of(desk: Desk, now: datetime) -> Decimal | None:
@@ -107,9 +108,7 @@ def cost_of(desk: Desk, now: datetime) -> Decimal | None:
 
 def verdicts(decided: Mapping[str, int], texts: Texts) -> Chart:
     """Draw how often the partner said yes, and no for which reason."""
-    names = {one: texts.say(f"verdicts.{one}") for one in ("row", "value", "marked")}
-    # No line crosses these bars: what it would be called is asked for, and never shown.
-    words = words_of("verdicts", "verdicts", texts, names | {"reference": names["value"]})
+    words = words_of(texts, "verdicts", "verdicts")
     rows = [
         Bar(texts.say(f"verdict.{reason or 'yes'}"), float(count), marked=not reason)
         for reason, count in sorted(decided.items())

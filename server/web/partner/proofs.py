@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from server.accounts import proving
 from server.prooflog.export import to_bytes
 from server.web import heads, language
-from server.web.decisions.common import as_csv, as_file
+from server.web.files import as_csv, as_file
 from server.web.partner.common import Partner
 from server.web.render import Site
 
@@ -50,4 +50,4 @@ def add(found: APIRouter, site: Site) -> None:
         """Give the figures of the chart."""
         texts = language.texts_in(language.wanted(request))
         view = site.read(lambda db, _: heads.heads_view(site.desk, db))
-        return as_csv(heads.growth(view, texts), "log")
+        return as_csv(heads.growth(view, texts).table, "log")

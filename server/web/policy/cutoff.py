@@ -16,7 +16,8 @@ from server.monitor.cutoff import Effect, ScoreCell, effects, grid
 from server.store import pictures
 from server.web import language
 from server.web.charts import Chart, Cutoff, Unit, cutoff_curve, empty
-from server.web.drawing import figures, words_of
+from server.web.drawing import words_of
+from server.web.files import as_csv
 from server.web.policy.common import PATH, Officer
 from server.web.portfolio.book import money_unit
 from server.web.render import Site
@@ -77,7 +78,7 @@ def add(found: APIRouter, site: Site) -> None:
         view = _tried(site, request, product, cutoff)
         if view is None:
             raise NotFound("nothing was counted yet")
-        return figures(view.chart)
+        return as_csv(view.chart.table, view.chart.key)
 
 
 def _tried(site: Site, request: Request, product: str, cutoff: str) -> Tried | None:
@@ -154,7 +155,7 @@ def cells_of(row: Mapping[str, Any]) -> list[ScoreCell]:
 
 def chart_of(found: tuple[Effect, ...], cutoff: int, texts: Texts, money: Unit) -> Chart:
     """Draw approval rate and expected loss by cutoff."""
-    words = words_of(texts, "cutoff", "cutoff_curve")
+    words = words_of(texts, "cutoff")
     people = found[0].people if found else 0
     if not people:
         return empty(words, ())

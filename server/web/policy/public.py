@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from server.accounts import known_rules, policies, publishing
 from server.web import language
-from server.web.render import HEADERS, Site
+from server.web.files import as_file
+from server.web.render import Site
 from server.web.session import Visit, visit_of
 from shared.errors import NotFound
 
@@ -45,9 +46,7 @@ def add(found: APIRouter, site: Site) -> None:
             _check(site, db, who, digest)
             return policies.text_of(db, digest).text
 
-        named = f'attachment; filename="{digest[:12]}.toml"'
-        headers = {**HEADERS, "Content-Disposition": named}
-        return Response(site.read(work), media_type="application/toml", headers=headers)
+        return as_file(site.read(work).encode(), f"{digest[:12]}.toml", "application/toml")
 
     @found.get("/policy/{digest}")
     def one(request: Request, who: Anybody, digest: TextId) -> Response:

@@ -14,7 +14,7 @@ from server.limits.words.sentences import Texts
 from server.web import language
 from server.web.acts import act
 from server.web.charts import Chart, Unit
-from server.web.drawing import figures
+from server.web.files import as_csv
 from server.web.forms import Posted, posted
 from server.web.portfolio import views
 from server.web.portfolio.counting import Counting
@@ -86,7 +86,7 @@ def _csv(found: APIRouter, site: Site, counting: Counting) -> None:
         chart = site.read(work).get(key)
         if chart is None:
             raise NotFound("there is no such chart")
-        return figures(chart)
+        return as_csv(chart.table, chart.key)
 
 
 def money_unit(site: Site, texts: Texts) -> Unit:

@@ -16,7 +16,7 @@ from server.store import pictures
 from server.store.pictures import Picture
 from server.web import language
 from server.web.charts import Chart
-from server.web.drawing import figures
+from server.web.files import as_csv
 from server.web.portfolio import views
 from server.web.portfolio.counting import Counting, Progress
 from server.web.render import Site
@@ -47,7 +47,8 @@ def add(found: APIRouter, site: Site, counting: Counting) -> None:
     def csv(request: Request, who: Officer) -> Response:  # noqa: ARG001 - every officer
         """Give the figures of the funnel."""
         texts = language.texts_in(language.wanted(request))
-        return figures(chart_of(site.read(_latest), texts, counting.progress))
+        chart = chart_of(site.read(_latest), texts, counting.progress)
+        return as_csv(chart.table, chart.key)
 
 
 def chart_of(picture: Picture | None, texts: Texts, progress: Progress) -> Chart:

@@ -31,13 +31,6 @@ from server.web.portfolio.counting import Progress
 
 _PER: Final = 1000
 """Units that a bound gives way by, for a shadow price to be read."""
-_KINDS: Final = {
-    "commitments": "stacked",
-    "trend": "lines",
-    "buckets": "bars",
-    "rolls": "bars",
-    "funnel": "funnel",
-}
 
 
 def charts_of(
@@ -66,14 +59,14 @@ def charts_of(
 
 def instead(key: str, texts: Texts, progress: Progress) -> Chart:
     """Return what stands where nothing was counted yet: it is on its way, it failed, or nothing."""
-    words = words_of(texts, key, _KINDS[key])
+    words = words_of(texts, key)
     made = {"running": loading, "failed": failed, "idle": empty}[progress.state]
     return made(words, ())
 
 
 def prices(budget: BudgetView, texts: Texts, money: Unit) -> Chart:
     """Draw what one more unit of each bound of the allocation would bring in a year."""
-    words = words_of(texts, "prices", "bars")
+    words = words_of(texts, "prices")
     found: Mapping[str, float] = {} if budget.run is None else budget.run.result["shadow_prices"]
     rows = [
         Bar(bound_of(name, texts), price, marked=price > 1e-9)
@@ -100,7 +93,7 @@ def stages(counts: Mapping[str, int], texts: Texts) -> Chart:
     """Draw how many cut limits were watched, rose and came back."""
     names = ("cut", "observed", "rising", "restored")
     rows = [(texts.say(f"stage.{name}"), counts[name]) for name in names]
-    return funnel(words_of(texts, "funnel", "funnel"), rows)
+    return funnel(words_of(texts, "funnel"), rows)
 
 
 def _commitments(counted: Counted, texts: Texts, money: Unit) -> Chart:
@@ -108,7 +101,7 @@ def _commitments(counted: Counted, texts: Texts, money: Unit) -> Chart:
     free = max(0, whole.limit_minor - whole.owed_minor - whole.held_minor)
     parts = (("owed", whole.owed_minor), ("held", whole.held_minor), ("free", free))
     told = [(texts.say(f"portfolio.{name}"), float(amount)) for name, amount in parts]
-    return stacked(words_of(texts, "commitments", "stacked"), told, money)
+    return stacked(words_of(texts, "commitments"), told, money)
 
 
 def _trend(counted: Counted, texts: Texts, money: Unit) -> Chart:
@@ -120,11 +113,11 @@ def _trend(counted: Counted, texts: Texts, money: Unit) -> Chart:
         Series(texts.say("portfolio.owed"), owed),
     ]
     days = Unit(texts.say("portfolio.days"))
-    return lines(words_of(texts, "trend", "lines"), series, days, money, low=0.0)
+    return lines(words_of(texts, "trend"), series, days, money, low=0.0)
 
 
 def _buckets(counted: Counted, texts: Texts, money: Unit) -> Chart:
-    words = words_of(texts, "buckets", "bars")
+    words = words_of(texts, "buckets")
     late = [one for one in counted.buckets if one != "C"]
     if not counted.whole.lines:
         return empty(words, ())
@@ -137,7 +130,7 @@ def _buckets(counted: Counted, texts: Texts, money: Unit) -> Chart:
 
 
 def _rolls(counted: Counted, texts: Texts) -> Chart:
-    words = words_of(texts, "rolls", "bars")
+    words = words_of(texts, "rolls")
     if not counted.rolls:
         return empty(words, ())
     told = [(pair, rate) for pair, rate in counted.rolls[-1].rates.items() if rate is not None]

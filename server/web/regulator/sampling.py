@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from server.accounts.sampling import Sample, draw_sample, pack_sample
 from server.prooflog.sample import MOST
-from server.web.decisions.common import as_file
+from server.web.files import as_file
 from server.web.regulator.log import Auditor
 from server.web.render import Site
 from shared.errors import NotFound

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from server.accounts import policies, publishing
 from server.store import rulebook
 from server.web import language
-from server.web.decisions.common import as_file
+from server.web.files import as_file
 from server.web.regulator.log import Auditor
 from server.web.render import Site
 
