@@ -111,6 +111,11 @@ def reject(db: Connection, approval_id: str, by: str, note: str, now: datetime) 
     return approvals.decide(db, approval_id, by, now, approve=False, answer=note)
 
 
+def terms_of(desk: Desk, now: datetime) -> activating.Terms:
+    """Return what a change of the rules is checked against."""
+    return activating.Terms(desk.today(now), desk.book.opening.sources, desk.scores.grades())
+
+
 def check_newest(db: Connection, kept: StoredDecision) -> None:
     """Check that nothing was decided on a line since.
 
@@ -149,9 +154,7 @@ def _pause(desk: Desk, db: Connection, found: Approval, by: str, note: str, now:
 
 
 def _rules(desk: Desk, db: Connection, found: Approval, by: str, note: str, now: datetime) -> None:
-    grades = desk.scores.grades()
-    terms = activating.Terms(desk.today(now), desk.book.opening.sources, grades)
-    activating.approve(db, found.id, by, note, terms, now)
+    activating.approve(db, found.id, by, note, terms_of(desk, now), now)
 
 
 def _only_decide(

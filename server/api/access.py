@@ -23,6 +23,7 @@ from typing import Any, Final
 from fastapi import Request, Security
 from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security.base import SecurityBase
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from server.api.throttle import Throttle
@@ -39,9 +40,10 @@ from server.api.tokens import (
 )
 from server.store.access import find_client
 from server.store.engine import Store
+from server.store.lines import StoredLine, get_line
 from shared.errors import NotFound, Refused, Unauthorised
 
-__all__ = ["Caller", "Door", "Role", "caller", "own"]
+__all__ = ["Caller", "Door", "Role", "caller", "own", "own_line"]
 
 KNOWN_S: Final = 5.0
 """Seconds for which a process believes that a client is as it was: so long a disabled one lives."""
@@ -234,3 +236,19 @@ def own(who: Caller, customer_id: str = "", *, partner: str = "") -> None:
     mine = {Role.CUSTOMER: customer_id, Role.PARTNER: partner}.get(who.role, who.subject)
     if mine != who.subject:
         raise NotFound("there is nothing of that id")
+
+
+def own_line(db: Connection, who: Caller, line_id: str) -> StoredLine:
+    """Return a line that a caller may see; to a customer others' are not there.
+
+    Raises
+    ------
+    NotFound
+        In the same words whether it is somebody else's or nobody's.
+    """
+    try:
+        line = get_line(db, line_id)
+        own(who, line.customer_id)
+    except NotFound:
+        raise NotFound("there is no line of that id") from None
+    return line

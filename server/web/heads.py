@@ -7,22 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Final
 
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from server.accounts import proving
 from server.accounts.desk import Desk
 from server.accounts.rechecking import check_history
+from server.api.tokens import Role
 from server.limits.words.sentences import Texts
+from server.prooflog.export import to_bytes
 from server.prooflog.heads import Head, SignedHead
 from server.store import log
 from server.store.log import StoredHeads
+from server.web import language
 from server.web.charts import Chart, Series, Unit, lines
 from server.web.drawing import words_of
+from server.web.files import as_csv, as_file
+from server.web.render import Site
+from server.web.session import visitor
 from shared.errors import EnvironmentFault
 from shared.instants import seconds_of
 
+MOST: Final = 2**53 - 1
+"""Largest number that every reader of JSON holds exactly."""
+Size = Annotated[int, Query(ge=0, le=MOST)]
 SHOWN = 30
 """Heads of a page; there is one an hour at least."""
 _HOUR = 3600.0
@@ -99,12 +110,37 @@ def _points(heads: Sequence[Head]) -> tuple[tuple[float, float], ...]:
     return tuple(sorted(told))
 
 
-def consistency(desk: Desk, db: Connection, old: int, new: int) -> dict[str, Any]:
-    """Return the proof that one head extends another; `new` 0 means the newest one.
+def add_files(found: APIRouter, site: Site, base: str, role: Role) -> None:
+    """Add the routes of the files beneath a page of heads, for those of a role.
 
-    Raises
-    ------
-    NotFound, Conflict
-        See `server.accounts.proving.consistency`.
+    Parameters
+    ----------
+    found : APIRouter
+    site : Site
+    base : str
+        Path of the page.
+    role : Role
     """
-    return proving.consistency(desk, db, old, new or proving.newest(db).head.size)
+    only = [visitor(role)]
+
+    @found.get(f"{base}/head.json", dependencies=only)
+    def head() -> Response:
+        """Give the newest head, to be kept."""
+        told = site.read(lambda db, _: proving.newest(db).to_mapping())
+        return as_file(to_bytes(told), "head.json")
+
+    @found.get(f"{base}/consistency.json", dependencies=only)
+    def consistency(old: Size, new: Size = 0) -> Response:
+        """Give the proof that one head extends another; `new` 0 means the newest one."""
+
+        def work(db: Connection, _: datetime) -> dict[str, Any]:
+            return proving.consistency(site.desk, db, old, new or proving.newest(db).head.size)
+
+        return as_file(to_bytes(site.read(work)), "consistency.json")
+
+    @found.get(f"{base}/growth.csv", dependencies=only)
+    def grown(request: Request) -> Response:
+        """Give the figures of the chart."""
+        texts = language.texts_in(language.wanted(request))
+        view = site.read(lambda db, _: heads_view(site.desk, db))
+        return as_csv(growth(view, texts).table, "log")

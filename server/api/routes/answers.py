@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from server.accounts import answering
 from server.accounts.desk import Desk
-from server.api.access import Caller, Role, caller, own
+from server.api.access import Caller, Role, caller, own, own_line
 from server.api.acts import read
 from server.api.routes.base import (
     Customer,
@@ -21,7 +21,6 @@ from server.api.routes.base import (
     Pseudonym,
     Reader,
     decision_of,
-    line_of,
     looks,
     router,
 )
@@ -77,7 +76,7 @@ def _explained(found: APIRouter, desk: Desk) -> None:
         """Answer both questions of today: why the limit is low, and why it is not back yet."""
 
         def work(db: Connection, now: datetime) -> dict[str, Any]:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             return shapes.Why(**answering.why(desk, db, line_id, lang, now)).body()
 
         return read(desk, work)
@@ -96,7 +95,7 @@ def _tried(found: APIRouter, desk: Desk) -> None:
             wanted["utilisation"] = _exact(wanted["utilisation"])
 
         def work(db: Connection, now: datetime) -> dict[str, Any]:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             told = answering.what_if(desk, db, line_id, wanted, asked.horizon_days, now)
             return shapes.WhatIf(**told).body()
 
@@ -116,7 +115,7 @@ def _tried(found: APIRouter, desk: Desk) -> None:
         )
 
         def work(db: Connection, now: datetime) -> dict[str, Any]:
-            line_of(db, who, asked.line_id)
+            own_line(db, who, asked.line_id)
             told = answering.linkage(desk, db, asked.line_id, loan, asked.lang, now)
             return carried.Linkage(**told).body()
 

@@ -16,7 +16,6 @@ from server.api.access import Caller, Role, caller, own
 from server.api.acts import check_version
 from server.store import decisions, holds, lines
 from server.store.decisions import StoredDecision
-from server.store.lines import StoredLine
 from shared.errors import NotFound
 
 Customer = Annotated[Caller, caller(Role.CUSTOMER)]
@@ -146,29 +145,13 @@ def _refusals(*statuses: int) -> dict[int | str, Any]:
     return {status: dict(_PROBLEM) for status in statuses}
 
 
-def line_of(db: Connection, who: Caller, line_id: str) -> StoredLine:
-    """Return a line that a caller may see; to a customer others' are not there.
-
-    Raises
-    ------
-    NotFound
-        In the same words whether it is somebody else's or nobody's.
-    """
-    try:
-        line = lines.get_line(db, line_id)
-        own(who, line.customer_id)
-    except NotFound:
-        raise NotFound("there is no line of that id") from None
-    return line
-
-
 def check_line(db: Connection, who: Caller, line_id: str, request: Request) -> None:
     """Check that a caller may see a line, and that it is at the version ``If-Match`` demands.
 
     Raises
     ------
     NotFound
-        See `line_of`.
+        See `server.api.access.own_line`.
     Conflict
         With check `version`.
     """
@@ -186,7 +169,7 @@ def hold_of(db: Connection, who: Caller, hold_id: str) -> holds.Hold:
     Raises
     ------
     NotFound
-        See `line_of`.
+        See `server.api.access.own_line`.
     """
     try:
         found = holds.get_hold(db, hold_id)
@@ -202,7 +185,7 @@ def decision_of(db: Connection, who: Caller, decision_id: str) -> tuple[StoredDe
     Raises
     ------
     NotFound
-        See `line_of`.
+        See `server.api.access.own_line`.
     """
     try:
         found = decisions.get_decision(db, decision_id)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from server.accounts import four_eyes, reviewing
 from server.accounts.desk import Desk
 from server.accounts.four_eyes import OverrideAsked
-from server.api.access import Caller, Role, caller
+from server.api.access import Caller, Role, caller, own_line
 from server.api.acts import Outcome, act, if_match, read
 from server.api.pages import USUAL, Count, Page, cut
 from server.api.routes.base import (
@@ -22,7 +22,6 @@ from server.api.routes.base import (
     Reader,
     changes,
     decision_of,
-    line_of,
     link,
     looks,
     router,
@@ -84,7 +83,7 @@ def _made(found: APIRouter, desk: Desk) -> None:
         _check_purpose(who, asked.purpose)
 
         def work(db: Connection, now: datetime) -> Outcome:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             made = reviewing.decide_line(
                 desk,
                 db,
@@ -112,7 +111,7 @@ def _shown(found: APIRouter, desk: Desk) -> None:
         """List the decisions on a line, oldest first."""
 
         def work(db: Connection, _: datetime) -> dict[str, Any]:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             rows = decisions.chain_of(db, line_id, after=after, count=count + 1)
             return cut(
                 rows, count, lambda one: shapes.Header.of(one).body(), lambda one: one.number

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from server.accounts import lineview, opening
 from server.accounts.desk import Desk
-from server.api.access import Role, own
+from server.api.access import Role, own, own_line
 from server.api.acts import Outcome, act, read
 from server.api.pages import USUAL, After, Count, Page, cut
 from server.api.routes.base import (
@@ -18,7 +18,6 @@ from server.api.routes.base import (
     LineId,
     Reader,
     changes,
-    line_of,
     link,
     looks,
     router,
@@ -70,7 +69,7 @@ def _shown(found: APIRouter, desk: Desk) -> None:
         """Give a line: what can be drawn, what binds, who lends, what comes next."""
 
         def work(db: Connection, now: datetime) -> Outcome:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             view = lineview.line_view(desk, db, line_id, now)
             return Outcome(shapes.Line.seen(view).body(), etag=view.line.version)
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from server.accounts import drawing, repaying
 from server.accounts.desk import Desk
+from server.api.access import own_line
 from server.api.acts import Outcome, act, read
 from server.api.pages import USUAL, After, Count, Page, cut
 from server.api.routes.base import (
@@ -24,7 +25,6 @@ from server.api.routes.base import (
     changes,
     check_line,
     hold_of,
-    line_of,
     link,
     looks,
     router,
@@ -133,7 +133,7 @@ def _draws(found: APIRouter, desk: Desk) -> None:
         """Say what a draw would cost, all included, before anything is agreed."""
 
         def work(db: Connection, now: datetime) -> dict[str, Any]:
-            line = line_of(db, who, line_id)
+            line = own_line(db, who, line_id)
             _same_currency(line, asked.currency)
             sheet = drawing.quote(desk, db, line_id, asked.amount_minor, asked.months, now)
             return shapes.Cost.of(sheet, line.currency).body()
@@ -176,7 +176,7 @@ def _lists(found: APIRouter, desk: Desk) -> None:
         """List a line's holds in order of their ids."""
 
         def rows(db: Connection) -> list[holds.Hold]:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             return holds.holds_of(db, line_id, after=after, count=count + 1)
 
         return read(desk, _listed(rows, count, shapes.Hold.of, lambda _, one: one.id))
@@ -188,7 +188,7 @@ def _lists(found: APIRouter, desk: Desk) -> None:
         """List a line's drawdowns, oldest first."""
 
         def rows(db: Connection) -> list[draws.Drawdown]:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             return draws.drawdowns_of(db, line_id, after_version=after, count=count + 1)
 
         return read(desk, _listed(rows, count, shapes.Drawdown.of, _version))
@@ -200,7 +200,7 @@ def _lists(found: APIRouter, desk: Desk) -> None:
         """List a line's repayments, oldest first."""
 
         def rows(db: Connection) -> list[repayments.Repayment]:
-            line_of(db, who, line_id)
+            own_line(db, who, line_id)
             return repayments.repayments_of(db, line_id, after_version=after, count=count + 1)
 
         return read(desk, _listed(rows, count, shapes.Repayment.of, _paid_at))

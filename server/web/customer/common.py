@@ -9,14 +9,13 @@ from typing import Annotated
 from fastapi import Query
 from sqlalchemy import Connection
 
-from server.api.access import own
+from server.api.access import own_line
 from server.api.tokens import Role
 from server.limits.basis.tables import LARGEST_MINOR
-from server.store import lines
 from server.store.lines import StoredLine, lines_of
 from server.web.forms import Posted, posted
 from server.web.session import Visit, visitor
-from shared.errors import NotFound, UsageError
+from shared.errors import UsageError
 
 Customer = Annotated[Visit, visitor(Role.CUSTOMER)]
 # What a score is made of can be told as often as by the API, and no oftener.
@@ -52,25 +51,9 @@ def mine_of(db: Connection, who: Visit, line_id: str = "") -> Mine:
     """
     every = tuple(lines_of(db, who.subject))
     if line_id:
-        return Mine(line_of(db, who, line_id), every)
+        return Mine(own_line(db, who.caller, line_id), every)
     newest = sorted(every, key=lambda one: (one.closed_at is None, one.opened_at, one.id))
     return Mine(newest[-1] if newest else None, every)
-
-
-def line_of(db: Connection, who: Visit, line_id: str) -> StoredLine:
-    """Return a line of the customer's own.
-
-    Raises
-    ------
-    NotFound
-        In the same words whether it is somebody else's or nobody's.
-    """
-    try:
-        found = lines.get_line(db, line_id)
-        own(who.caller, found.customer_id)
-    except NotFound:
-        raise NotFound("there is no line of that id") from None
-    return found
 
 
 def minor_of(text: str, digits: int, name: str) -> int:

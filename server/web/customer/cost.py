@@ -14,6 +14,7 @@ from server.accounts import drawing
 from server.accounts.answering import money_of
 from server.accounts.desk import Desk
 from server.accounts.lineview import Lender, LineView, line_view
+from server.api.access import own_line
 from server.limits.rules.pricing import Sheet
 from server.store.holds import HoldRequest
 from server.store.ids import new_id
@@ -23,7 +24,6 @@ from server.web.customer.common import (
     Customer,
     CustomerForm,
     OfLine,
-    line_of,
     mine_of,
     minor_of,
 )
@@ -85,7 +85,7 @@ def add(found: APIRouter, site: Site) -> None:
         desk = site.desk
 
         def work(db: Connection, now: datetime) -> str:
-            line = line_of(db, form.visit, form.one("line", most=64))
+            line = own_line(db, form.visit.caller, form.one("line", most=64))
             months = months_of(form.one("months", most=4))
             amount = minor_of(form.one("amount", most=24), digits_of(desk, line), "amount")
             sheet = drawing.quote(desk, db, line.id, amount, months, now)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from server.accounts import customers, opening, reviewing
 from server.accounts.customers import CaseKind, CaseRequest
+from server.api.access import own_line
 from server.store import decisions
 from server.web.acts import act
 from server.web.customer.common import (
@@ -18,7 +19,6 @@ from server.web.customer.common import (
     CustomerForm,
     DecidingForm,
     OfLine,
-    line_of,
     major_of,
     mine_of,
     minor_of,
@@ -104,7 +104,7 @@ def _lines(found: APIRouter, site: Site) -> None:
         """Lower the own limit: at once, and no review raises it again."""
 
         def work(db: Connection, now: datetime) -> str:
-            line = line_of(db, form.visit, form.one("line", most=64))
+            line = own_line(db, form.visit.caller, form.one("line", most=64))
             limit = minor_of(form.one("limit", most=24), digits_of(site.desk, line), "limit")
             return _decided(site, db, form, line.id, "self_lower", now, limit)
 
@@ -113,7 +113,7 @@ def _lines(found: APIRouter, site: Site) -> None:
     def asking(purpose: str) -> Callable[[Request, DecidingForm], Response]:
         def answer(request: Request, form: DecidingForm) -> Response:
             def work(db: Connection, now: datetime) -> str:
-                line = line_of(db, form.visit, form.one("line", most=64))
+                line = own_line(db, form.visit.caller, form.one("line", most=64))
                 if purpose == "close" and form.one("sure", missing="") != "yes":
                     raise Conflict("tick that you are sure", check="sure")
                 return _decided(site, db, form, line.id, purpose, now)
@@ -130,8 +130,9 @@ def _lines(found: APIRouter, site: Site) -> None:
             raise UsageError(f"purpose must be one of {', '.join(_RISES)}")
 
         def work(db: Connection, now: datetime) -> str:
-            line, by = line_of(db, form.visit, form.one("line", most=64)), form.visit.caller.name
-            made = reviewing.decide_line(site.desk, db, line.id, purpose, now, by)
+            who = form.visit.caller
+            line = own_line(db, who, form.one("line", most=64))
+            made = reviewing.decide_line(site.desk, db, line.id, purpose, now, who.name)
             return f"/me/decisions/{made.decision.id}?done=asked"
 
         return act(request, form, site.desk, work)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
-from server.accounts import proving
-from server.prooflog.export import to_bytes
+from server.api.tokens import Role
 from server.web import heads, language
-from server.web.files import as_csv, as_file
 from server.web.partner.common import Partner
 from server.web.render import Site
-
-_MOST = 2**53 - 1
-Size = Annotated[int, Query(ge=0, le=_MOST)]
 
 
 def add(found: APIRouter, site: Site) -> None:
@@ -33,21 +28,4 @@ def add(found: APIRouter, site: Site) -> None:
 
         return site.page(request, "partner/log.html", who, base="/partner/log", **site.read(work))
 
-    @found.get("/partner/log/head.json")
-    def head(who: Partner) -> Response:  # noqa: ARG001 - any role that has pages may keep a head
-        """Give the newest head, to be kept."""
-        told = site.read(lambda db, _: proving.newest(db).to_mapping())
-        return as_file(to_bytes(told), "head.json")
-
-    @found.get("/partner/log/consistency.json")
-    def consistency(who: Partner, old: Size, new: Size = 0) -> Response:  # noqa: ARG001 - as above
-        """Give the proof that one head extends another."""
-        told = site.read(lambda db, _: heads.consistency(site.desk, db, old, new))
-        return as_file(to_bytes(told), "consistency.json")
-
-    @found.get("/partner/log/growth.csv")
-    def growth(request: Request, who: Partner) -> Response:  # noqa: ARG001 - as above
-        """Give the figures of the chart."""
-        texts = language.texts_in(language.wanted(request))
-        view = site.read(lambda db, _: heads.heads_view(site.desk, db))
-        return as_csv(heads.growth(view, texts).table, "log")
+    heads.add_files(found, site, "/partner/log", Role.PARTNER)

@@ -9,14 +9,14 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
-from server.accounts import activating, known_rules, policies
+from server.accounts import activating, four_eyes, known_rules, policies
 from server.accounts.activating import Change
 from server.accounts.rule_lint import read_all, told
 from server.accounts.rules import RuleText
 from server.limits.basis.differences import differences
 from server.web.acts import act
 from server.web.forms import Posted
-from server.web.policy.common import PATH, Officer, OfficerForm, terms_of
+from server.web.policy.common import PATH, Officer, OfficerForm
 from server.web.policy.compare import Row, rows_of
 from server.web.render import Site
 from shared.errors import ConfideError, ConfigError, Conflict, FourEyes, UsageError
@@ -84,7 +84,7 @@ def add(found: APIRouter, site: Site) -> None:
         def work(db: Connection, now: datetime) -> str:
             files, by = [(draft.text, SOURCE)], form.visit.caller.name
             change = Change(files, _day(draft.since), by, draft.reason)
-            activating.propose(db, change, terms_of(site.desk, now), now)
+            activating.propose(db, change, four_eyes.terms_of(site.desk, now), now)
             return f"{PATH}?done=rules_proposed"
 
         try:

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy import Connection
 
-from server.accounts import activating, known_rules, pausing
+from server.accounts import activating, four_eyes, known_rules, pausing
 from server.accounts.desk import Desk
 from server.accounts.known_rules import KnownText
 from server.store import approvals, rulebook
 from server.store.approvals import Approval
 from server.web.acts import act
 from server.web.forms import Posted
-from server.web.policy.common import PATH, Officer, OfficerForm, terms_of
+from server.web.policy.common import PATH, Officer, OfficerForm
 from server.web.render import Site
 from server.web.session import Visit
 from shared.errors import NotFound, UsageError
@@ -143,11 +143,8 @@ def _answered(
     if found.kind not in KINDS:
         raise NotFound("there is no proposal of rules of that id")
     if verdict == "reject":
-        approvals.decide(db, approval_id, by, now, approve=False, answer=note)
+        four_eyes.reject(db, approval_id, by, note, now)
         return f"{PATH}?done=rules_rejected"
-    if found.kind == pausing.PAUSE:
-        approvals.decide(db, approval_id, by, now, approve=True, answer=note)
-        pausing.apply_pause(db, approval_id, now)
-        return f"{PATH}?done=increases_resumed"
-    activating.approve(db, approval_id, by, note, terms_of(desk, now), now)
-    return f"{PATH}?done=rules_approved"
+    four_eyes.approve(desk, db, approval_id, by, note, now)
+    done = "increases_resumed" if found.kind == pausing.PAUSE else "rules_approved"
+    return f"{PATH}?done={done}"
