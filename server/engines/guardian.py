@@ -29,6 +29,9 @@ PART = "CONFIDE_DEPLOYMENT_PART"
 _GRACE_S = 1.5
 _GIVE_UP_S = 15.0
 _POLL_S = 0.05
+# A process that is just being replaced by another program shows no environment until that is
+# loaded; so long nothing may be seen before nothing is left.
+_SURE_S = 0.5
 _PROC = Path("/proc")
 
 
@@ -65,10 +68,14 @@ def sweep(
     set of int
         What could not be ended within 15 s.
     """
-    began = time.monotonic()
+    began = seen = time.monotonic()
     asked: set[int] = set()
-    while left := _left(marker, leaders, variable):
-        spent = time.monotonic() - began
+    while True:
+        left, now = _left(marker, leaders, variable), time.monotonic()
+        seen = now if left else seen
+        if now - seen > _SURE_S:
+            return set()
+        spent = now - began
         if spent > _GIVE_UP_S:
             return left
         sign = signal.SIGTERM if spent < grace else signal.SIGKILL
@@ -77,7 +84,6 @@ def sweep(
                 (os.kill if _PROC.is_dir() else os.killpg)(process, sign)
         asked |= left
         time.sleep(_POLL_S)
-    return set()
 
 
 def _left(marker: str, leaders: Iterable[int], variable: str) -> set[int]:

@@ -153,6 +153,25 @@ def test_a_sweep_leaves_processes_without_the_marker_alone(service, said):
         assert guardian.marked(theirs.marker)
 
 
+def test_a_process_that_shows_its_environment_a_moment_later_is_not_left_behind():
+    marker = "a-moment-later"
+    late = f"""
+import os, sys, time
+print("here", flush=True)
+time.sleep(0.2)
+os.environ[{guardian.MARKER!r}] = {marker!r}
+os.execv(sys.executable, [sys.executable, "-c", {SLEEP!r}])
+"""
+    popen = subprocess.Popen([sys.executable, "-c", late], stdout=subprocess.PIPE)
+    try:
+        assert popen.stdout.readline() == b"here\n"
+        assert guardian.sweep(marker, grace=0.0) == set()
+        assert popen.wait(20) == -signal.SIGKILL
+    finally:
+        popen.kill()
+        popen.communicate()
+
+
 def test_what_may_be_started_again_is_and_the_user_is_told(service, said):
     with deployed({}, said.append) as fleet:
         fleet.start([service("print('here')", "relay", again=True)])
