@@ -117,7 +117,7 @@ def recent(
     NotFound
         If there is no decision of that id.
     """
-    window = _window(desk, db, until, behind)
+    window = _window(desk, db, until, behind, WINDOW if purpose else min(WINDOW, count + 1))
     query = sa.select(window).order_by(window.c.decided_at.desc(), window.c.id.desc())
     if purpose:
         query = query.where(window.c.purpose == purpose)
@@ -170,7 +170,7 @@ def _told(raw: bytes | None) -> dict[str, Any]:
     }
 
 
-def _window(desk: Desk, db: Connection, until: date | None, behind: str) -> sa.Subquery:
+def _window(desk: Desk, db: Connection, until: date | None, behind: str, most: int) -> sa.Subquery:
     query = sa.select(DECISIONS)
     if behind:
         at = get_decision(db, behind).decided_at
@@ -178,7 +178,7 @@ def _window(desk: Desk, db: Connection, until: date | None, behind: str) -> sa.S
     elif until is not None:
         midnight = datetime.combine(until + timedelta(days=1), time.min, desk.zone)
         query = query.where(_D.decided_at < midnight.astimezone(UTC))
-    newest = query.order_by(_D.decided_at.desc(), _D.id.desc()).limit(WINDOW)
+    newest = query.order_by(_D.decided_at.desc(), _D.id.desc()).limit(most)
     return newest.subquery("newest")
 
 

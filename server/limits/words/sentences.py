@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from string import Formatter
 from typing import Final
 
@@ -159,6 +160,8 @@ def check_languages(languages: Sequence[Texts], codes: Iterable[str] = ()) -> No
         raise ConfigError("texts", findings)
 
 
+# Of the texts' sentences, of which there are some thousand; a page says hundreds of them.
+@cache
 def placeholders(sentence: str) -> frozenset[str]:
     """Return the names that a sentence leaves open."""
     return frozenset(name for _, name, _, _ in _PLAIN.parse(sentence) if name is not None)
