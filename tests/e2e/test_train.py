@@ -35,6 +35,7 @@ def says_nothing_of_a_row(text, folder):
     return not ids & words and "Traceback" not in text
 
 
+@pytest.mark.slow
 def test_json_holds_its_schema_and_flags_reach_every_party(confide, federation):
     # A relative path, since the command runs beside the federation's folder; and a flag.
     relative = Path("..") / federation.relative_to(federation.parents[1])

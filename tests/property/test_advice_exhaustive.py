@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import combinations, product
 
+import pytest
 from hypothesis import given, settings
 
 from server.limits.answers import advice as searched
@@ -38,6 +39,7 @@ def test_of_the_caps_nothing_better_is_missed(policy, snapshot, inputs):
     assert advised(reviews).advice == exhaustive(reviews)[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=depth(25, 100), deadline=None)
 @given(scenes.histories())
 def test_of_a_line_with_a_past_nothing_better_is_missed(reviews):

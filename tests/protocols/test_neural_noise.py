@@ -248,6 +248,7 @@ def test_a_party_that_allows_less_is_named_and_nobody_pays(tmp_path, allowed, wh
     assert not list(tmp_path.rglob("ledger.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_round_that_is_played_again_is_paid_again_and_counts_once(tmp_path, monkeypatch):
     silent(monkeypatch)
     whole = noisy(tmp_path / "whole")

@@ -105,6 +105,7 @@ def test_other_data_give_another_card(trained, tmp_path):
     assert other["moments"]["bank"]["card"] != outcome["moments"]["bank"]["card"]
 
 
+@pytest.mark.slow
 def test_a_sample_over_the_cap_is_counted_and_every_customer_is_scored(tmp_path):
     path = build(tmp_path, customers=3200, parties=("bank", "bureau", "payments"), sample_cap=1000)
     outcome = train(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from server.api.access import Role
 from server.hosting.listening import listen
 from server.web import language
 from tests.web.addresses import WHO, pages_of
@@ -103,8 +104,9 @@ def clean(page, axe, url):
     page.emulate_media(media="screen")
 
 
-@pytest.mark.parametrize("role", list(WHO))
-def test_the_first_page_of_every_role_is_clean(chromium, served, furnished, role):
+# The grid below looks at every page of every role.
+@pytest.mark.parametrize("role", [Role.CUSTOMER, Role.OFFICER])
+def test_the_first_page_of_a_role_is_clean(chromium, served, furnished, role):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     context = chromium.new_context(viewport={"width": 360, "height": 900}, locale="en-GB")
     page = signed_in(context, served, furnished, WHO[role])

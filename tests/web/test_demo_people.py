@@ -127,6 +127,7 @@ def test_every_decision_is_made_again_and_the_store_is_in_order(demo):
                 assert recording.replay(record.to_bytes(), texts) == record.outcome
 
 
+@pytest.mark.slow
 def test_they_are_the_same_on_postgresql(demo, server, tmp_path):  # noqa: F811
     office = Office(tmp_path, server.new_database(server.template), customers=30)
     office.file = tmp_path / logins.FILE

@@ -69,6 +69,7 @@ def test_a_page_follows_its_run_and_keeps_what_was_opened(page, tmp_path):
     assert page.seen == []
 
 
+@pytest.mark.slow
 def test_without_events_the_page_asks(page, tmp_path):
     page.route("**/events", lambda route: route.abort())
     page.add_init_script("delete window.EventSource")

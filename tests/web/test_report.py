@@ -309,7 +309,10 @@ def test_scores_are_counted_as_the_release_counts_points():
 # --- in a browser ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "lang", "scheme"), [(360, "zh", "dark"), (1440, "en", "light")])
+@pytest.mark.parametrize(
+    ("width", "lang", "scheme"),
+    [(360, "zh", "dark"), pytest.param(1440, "en", "light", marks=pytest.mark.slow)],
+)
 def test_in_a_browser_it_asks_for_nothing_and_axe_finds_nothing(whole, width, lang, scheme):
     named = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
     if not Path(named).is_file():
