@@ -1,14 +1,20 @@
-"""An application on a port of this machine, for browsers."""
+"""An application on a port of this machine, and a browser to look at it with."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import threading
 import time
+from pathlib import Path
 
+import pytest
 import uvicorn
 
 from server.hosting.listening import listen
+
+PLACES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 
 
 @contextlib.contextmanager
@@ -28,3 +34,20 @@ def on_a_port(app):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         thread.join(30)
+
+
+@contextlib.contextmanager
+def a_browser():
+    """Start the system's own Chromium; where there is none, skip and say what is missing."""
+    places = (os.environ.get("CHROMIUM", ""), *PLACES, shutil.which("chromium") or "")
+    path = next((one for one in places if one and Path(one).exists()), None)
+    if path is None:
+        pytest.skip("there is no chromium: set $CHROMIUM, or apt-get install chromium")
+    playing = pytest.importorskip("playwright.sync_api", reason="it is in the extra `test`")
+    with playing.sync_playwright() as running:
+        # Containers run as root, where chromium has no sandbox of its own.
+        made = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            yield made
+        finally:
+            made.close()

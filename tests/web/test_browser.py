@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import threading
-import time
 from datetime import date
-from pathlib import Path
 
 import pytest
-import uvicorn
 
 from server.api.access import Role
-from server.hosting.listening import listen
 from server.web import language
 from tests.web.addresses import WHO, pages_of
 from tests.web.run_scenes import LIVE
 from tests.web.scenes import ME
+from tests.web.served import a_browser, on_a_port
 
-PLACES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 ROOT = "document.documentElement"
 FOCUSABLE = """
 () => [...document.querySelectorAll(
@@ -38,37 +31,16 @@ FOCUS = """
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The system's own browser; what is missing is said."""
-    named = os.environ.get("CHROMIUM", "")
-    path = next((one for one in (named, *PLACES) if one and Path(one).exists()), None)
-    path = path or shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no chromium: set $CHROMIUM, or apt-get install chromium")
-    try:
-        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - of the test extra
-    except ModuleNotFoundError:
-        pytest.skip("playwright is not installed: it is in the extra `test`")
-    with sync_playwright() as running:
-        # Containers run as root, where chromium has no sandbox of its own.
-        made = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    """The system's own browser."""
+    with a_browser() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture
 def served(furnished):
     """The service on a port, with a customer whose limit was lowered."""
-    with listen("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(furnished.office.app, log_level="critical", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        end = time.monotonic() + 30
-        while not server.started and time.monotonic() < end:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
+    with on_a_port(furnished.office.app) as url:
+        yield url
 
 
 def signed_in(context, url, town, name="mei"):

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
-from pathlib import Path
 
 import pytest
 
 from server.api.app import create_app
 from server.runs.folder import RunsFolder
 from tests.service.desk_kit import LOOSE
-from tests.web.served import on_a_port
+from tests.web.served import a_browser, on_a_port
 
 RUN = "20260302T075500-bbbbbb"
-PLACES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 
 
 @pytest.fixture
 def page(town, tmp_path):
     """An operator before the page of a run under way; what must not happen is collected."""
-    named = (os.environ.get("CHROMIUM", ""), *PLACES, shutil.which("chromium") or "")
-    path = next((one for one in named if one and Path(one).exists()), None)
-    if path is None:
-        pytest.skip("there is no chromium: set $CHROMIUM, or apt-get install chromium")
-    sync = pytest.importorskip("playwright.sync_api").sync_playwright
     tell(tmp_path, "began", 0, process=1)
     tell(tmp_path, "phase", 1, name="align")
     app = create_app(town.office.desk, rates=LOOSE, runs=RunsFolder(tmp_path))
-    with on_a_port(app) as url, sync() as running:
-        browser = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with on_a_port(app) as url, a_browser() as browser:
         made = browser.new_context(locale="en-GB").new_page()
         made.seen = []
         made.on("console", lambda one: made.seen.append(one.text) if one.type == "error" else None)
@@ -42,7 +32,6 @@ def page(town, tmp_path):
         made.click("main button")
         made.wait_for_selector("text=Align customers, for")
         yield made
-        browser.close()
 
 
 def tell(folder, event, after, **details):

@@ -6,10 +6,7 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +23,7 @@ from shared.errors import EnvironmentFault, NotFound, ReleaseRefused
 from shared.scorecard.spread import Spread
 from tests import networks
 from tests.service.kit import NOW, Kit, card, real_now
+from tests.web.served import a_browser
 
 PLAIN = {"gini": 0.57, "brier": 0.14, "log_loss": 0.44, "calibration_error": 0.02}
 ALONE = {
@@ -314,15 +312,10 @@ def test_scores_are_counted_as_the_release_counts_points():
     [(360, "zh", "dark"), pytest.param(1440, "en", "light", marks=pytest.mark.slow)],
 )
 def test_in_a_browser_it_asks_for_nothing_and_axe_finds_nothing(whole, width, lang, scheme):
-    named = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
-    if not Path(named).is_file():
-        pytest.skip("there is no chromium: set $CHROMIUM, or apt-get install chromium")
-    playing = pytest.importorskip("playwright.sync_api")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     run(whole, lang=lang)
     seen = []
-    with playing.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=named, args=["--no-sandbox"])
+    with a_browser() as browser:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.on("console", lambda one: seen.append(one.text))
         page.on("request", lambda one: seen.append(one.url))
@@ -334,7 +327,6 @@ def test_in_a_browser_it_asks_for_nothing_and_axe_finds_nothing(whole, width, la
             page.locator("summary").first.click()
             page.locator("a[download]").first.click()
         name = taken.value.suggested_filename
-        browser.close()
     assert [one["id"] for one in told] == []
     assert fits
     assert name == "report-auc.csv"
