@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import ssl
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.edge.bundle import digest
@@ -39,6 +40,20 @@ class _Clock:
         time.sleep(min(seconds, POLL_S))
 
 
+class _Noting:
+    """A node's state that notes which messages it has done with."""
+
+    def __init__(self, state: Any, done: set[str]) -> None:
+        self._state, self._done = state, done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+    def delete_messages(self, *, message_ids: Sequence[str]) -> None:
+        self._done.update(message_ids)
+        self._state.delete_messages(message_ids=message_ids)
+
+
 def check_bundle(content: bytes) -> None:
     """Refuse every bundle but confide's own.
 
@@ -58,7 +73,7 @@ def _is_ours(content: bytes, *, simulation: bool = False) -> bool:
 
 
 def prepare_node(context: ssl.SSLContext | None = None) -> None:
-    """Make a node take no bundle but confide's, and ask for work every 0.2 s instead of 3 s.
+    """Make a node take no bundle but confide's, ask for work every 0.2 s, and answer it.
 
     Parameters
     ----------
@@ -69,7 +84,8 @@ def prepare_node(context: ssl.SSLContext | None = None) -> None:
     if context is not None:
         _show_certificate(context)
     app = _replaceable(CLIENT_APP, "pull_and_inflate_object_from_tree")
-    node = _replaceable(NODE, "time", "pull_objects", "get_fused_config_from_fab")
+    names = ("time", "pull_objects", "get_fused_config_from_fab")
+    node = _replaceable(NODE, *names, "_pull_and_store_message", "_push_messages")
     read = node.get_fused_config_from_fab
 
     def checked(content: bytes, run: Any) -> Any:
@@ -81,6 +97,41 @@ def prepare_node(context: ssl.SSLContext | None = None) -> None:
     node.time = _Clock()
     _hurry(app, "pull_and_inflate_object_from_tree")
     _hurry(node, "pull_objects")
+    answer_what_was_asked(node)
+
+
+def answer_what_was_asked(node: Any) -> None:
+    """Make a node send replies until that to the message it has just pulled is among them.
+
+    Flower's node sends what replies there are once for each message that it pulls. Where a run
+    ends while the parts of a message are on their way, its reply comes all the same, and nobody
+    sends it: from then on the node answers each message with the reply to the one before, too late
+    for its run, and is "not there" until somebody starts it anew.
+
+    Parameters
+    ----------
+    node : module
+        Flower's `start_client_internal`.
+    """
+    pull, push = node._pull_and_store_message, node._push_messages  # noqa: SLF001
+    pulled = [""]
+
+    @functools.wraps(pull)
+    def noted(*, receive: Callable[[], Any], **others: Any) -> Any:
+        def received() -> Any:
+            found = receive()
+            pulled[0] = "" if found is None else found[0].metadata.message_id
+            return found
+
+        return pull(receive=received, **others)
+
+    @functools.wraps(push)
+    def answered(*, state: Any, **others: Any) -> None:
+        done: set[str] = set()
+        while pulled[0] not in done:
+            push(state=_Noting(state, done), **others)
+
+    node._pull_and_store_message, node._push_messages = noted, answered  # noqa: SLF001
 
 
 def _show_certificate(context: ssl.SSLContext) -> None:

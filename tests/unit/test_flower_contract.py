@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
@@ -18,7 +19,9 @@ from flwr.cli.build import build_fab_from_files
 from flwr.cli.config_utils import get_fab_config, get_fab_metadata
 from flwr.cli.install import install_from_fab
 from flwr.common.config import parse_config_args
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
 from clients.app import app as client_app
 from clients.simulated.app import app as simulated_client
@@ -70,6 +73,37 @@ def test_the_bundle_names_the_installed_apps(simulation):
         assert getattr(importlib.import_module(module), name) is app
 
 
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_node_answers_what_it_was_asked_though_a_late_reply_was_left(changed):
+    theirs = importlib.import_module(flower_private.NODE)
+    store = InMemoryObjectStore()
+    state = InMemoryNodeState(store)
+    early, asked = (Message(RecordDict(), 1, kind) for kind in ("query.a", "query.b"))
+    for message in (early, asked):
+        message.metadata.__dict__["_message_id"] = message.object_id
+    node = SimpleNamespace(
+        _pull_and_store_message=lambda receive: receive()[0].metadata.run_id,
+        _push_messages=theirs._push_messages,
+    )
+    if changed:
+        flower_private.answer_what_was_asked(node)
+    sent = []
+
+    def send(message, tree, seconds):
+        del tree, seconds
+        sent.append(message.metadata.reply_to_message_id)
+        if message.metadata.reply_to_message_id == early.object_id:  # meanwhile the app is done
+            theirs._insert_message(Message(RecordDict(), reply_to=asked), state, store)
+        return set(), ""
+
+    theirs._insert_message(Message(RecordDict(), reply_to=early), state, store)
+    node._pull_and_store_message(receive=lambda: (asked, None))
+    node._push_messages(state=state, object_store=store, send=send, push_object=None)
+    # The control: Flower's own sends the late one alone, and is one behind from then on.
+    assert sent == [early.object_id, asked.object_id][: 2 if changed else 1]
+
+
 def test_a_node_takes_no_other_bundle():
     flower_private.check_bundle(bundle())
     for other in (bundle() + b"\0", bundle(simulation=True)):
@@ -103,13 +137,13 @@ private.prepare_node(); private.prepare_coordinator()
 node, app, grid = map(import_module, (private.NODE, private.CLIENT_APP, private.GRID))
 # The names are looked up in the module when the function runs: else a replaced one has no effect.
 for function, names in (
-    (node.start_client_internal, ("time",)),
+    (node.start_client_internal, ("time", "_pull_and_store_message", "_push_messages")),
     (node._push_messages, ("time",)),
     (node._pull_and_store_message, ("pull_objects", "get_fused_config_from_fab")),
     (app.pull_task_input, ("pull_and_inflate_object_from_tree",)),
     (grid.HttpGrid.pull_messages, ("pull_objects",)),
 ):
-    missing = set(names) - set(function.__code__.co_names)
+    missing = set(names) - set(inspect.unwrap(function).__code__.co_names)
     assert not missing, (function, missing)
 assert "sleep(3)" in inspect.getsource(node.start_client_internal)
 import time
