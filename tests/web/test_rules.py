@@ -57,6 +57,7 @@ def test_everybody_reads_the_rules_without_a_sign_in(town, lang):
             assert part["title"] in page.text
             for line in part["lines"]:
                 assert " ".join(line.split()) in page.text
+    assert {"en": "Grade E: no line", "zh": "不予授信"}[lang] in page.text
     for one in told:
         assert f"/policy/{one['digest']}" in page.links
         browser.get(f"/policy/{one['digest']}")

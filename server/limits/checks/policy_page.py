@@ -56,6 +56,8 @@ def policy_page(policy: Policy, texts: Texts) -> tuple[Section, ...]:
     capacity = policy.capacity
     grades = [
         say("grade", grade=one.name, amount=amount(one.limit_minor), multiple=one.income_multiple)
+        if one.limit_minor
+        else say("grade_none", grade=one.name)
         for one in policy.grades.values()
     ]
     bounds = [say("bounds_intro"), write.loss("expected_loss", policy.expected_loss)]
