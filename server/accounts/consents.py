@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from server.accounts.desk import Desk
@@ -21,6 +24,7 @@ from server.accounts.dossier import (
 from server.accounts.reviewing import tell_consent
 from server.store import people
 from server.store.ids import name, new_id, utc
+from server.store.tables import LINES
 from shared.errors import Conflict, UsageError
 
 RECORD: Final = "credit_record"
@@ -51,6 +55,28 @@ class ConsentRequest:
     holders: tuple[str, ...]
     categories: tuple[str, ...]
     until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Whose open lines have a consent to credit behind them.
+
+    Parameters
+    ----------
+    customers : int
+        With an open line.
+    covered : int
+        Of them, those with a consent that counts.
+    withdrawn : int
+        Of the others, those that withdrew one.
+    by_holder : mapping of str to int
+        Of those that are covered, how many let a party tell.
+    """
+
+    customers: int
+    covered: int
+    withdrawn: int
+    by_holder: Mapping[str, int]
 
 
 def give_consent(desk: Desk, db: Connection, asked: ConsentRequest, now: datetime) -> Consent:
@@ -116,6 +142,35 @@ def withdraw_consent(desk: Desk, db: Connection, consent_id: str, now: datetime)
 def consents_of(db: Connection, customer_id: str) -> list[Consent]:
     """Return a customer's consents, withdrawn ones too, oldest first."""
     return list(dossiers(db, [customer_id])[customer_id].consents)
+
+
+def coverage(db: Connection, day: date) -> Coverage:
+    """Count whose open lines have a consent behind them, on a local day.
+
+    Parameters
+    ----------
+    db : Connection
+    day : date
+    """
+    lines, kept = LINES.c, people.CONSENTS.c
+    whose = sa.select(lines.customer_id).where(lines.closed_at.is_(None)).distinct()
+    given = sa.select(people.CONSENTS).where(kept.purpose == CREDIT, kept.customer_id.in_(whose))
+    holders: dict[str, set[str]] = {}
+    withdrawn = set()
+    for row in db.execute(given).mappings():
+        one = consent_from(dict(row))
+        if one.holds_on(day):
+            holders.setdefault(one.customer_id, set()).update(one.holders)
+        elif one.withdrawn_at is not None:
+            withdrawn.add(one.customer_id)
+    return Coverage(
+        customers=int(
+            db.execute(sa.select(sa.func.count()).select_from(whose.subquery())).scalar_one()
+        ),
+        covered=len(holders),
+        withdrawn=len(withdrawn - holders.keys()),
+        by_holder=Counter(party for told in holders.values() for party in told),
+    )
 
 
 def get_consent(db: Connection, consent_id: str) -> Consent:

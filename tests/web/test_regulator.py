@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from server.accounts import activating, proving
+from server.accounts import activating, consents, proving
 from server.accounts.replaying import again
 from server.prooflog.sample import sample
 from server.prooflog.verify import missing_between, verify_bytes
@@ -16,7 +16,7 @@ from shared.errors import UsageError
 from tests.web import scenes
 from tests.web.test_decisions import newest
 
-PAGES = ("/audit", "/audit/sample", "/audit/rules")
+PAGES = ("/audit", "/audit/sample", "/audit/rules", "/audit/voices")
 
 
 @pytest.fixture
@@ -108,6 +108,46 @@ def test_every_version_of_the_rules_is_readable_word_for_word(lowered, auditor):
             assert section["title"] in text
             assert all(" ".join(line.split()) in text for line in section["lines"])
     auditor.get(f"/audit/rules/{'0' * 64}", 404)
+
+
+def objected(town):
+    """A complaint that was upheld after four days, and an appeal that waits."""
+    office = town.office
+    decision = newest(office, town.line)
+    filed = {"customer_id": scenes.ME, "text": "The reason is wrong.", "about": "B02"}
+    case = office.done(scenes.ME, "/v1/complaints", filed | {"decision_id": decision})
+    office.done(scenes.ME, "/v1/appeals", filed | {"decision_id": decision})
+    office.later(days=4)
+    answer = {"outcome": "upheld", "note": "It was."}
+    office.done("alice", f"/v1/cases/{case['case_id']}/resolve", answer, 200)
+
+
+def test_complaints_are_those_of_the_interface_and_consents_those_in_force(lowered, monkeypatch):
+    monkeypatch.setattr("server.web.slow.PATIENCE_S", 30.0)
+    objected(lowered)
+    office = lowered.office
+    told = office.get("auditor", "/v1/monitoring/complaints").json()
+    assert (told["total"], told["open"], told["upheld"], told["median_days"]) == (2, 1, 1, 4.0)
+    page = lowered.browser("the-regulator").get("/audit/voices")
+    assert "Complaints and appeals 2" in page.text
+    assert "Not answered yet 1" in page.text
+    assert "Upheld, or in part 1" in page.text
+    reason = next(one for one in told["by_code"] if one["code"] == "B02")
+    row = f"B02 {reason['decisions']} 2 1 {reason['per_thousand']:.1f}"
+    assert row in page.text
+    assert "People with a consent 1 Of 1 people with an open line." in page.text
+
+
+def test_a_consent_that_was_withdrawn_covers_no_line(lowered, monkeypatch):
+    monkeypatch.setattr("server.web.slow.PATIENCE_S", 30.0)
+    office = lowered.office
+    mine = lowered.browser("mei")
+    mine.send(mine.get("/me/data").forms[1], holders=[])
+    with office.store.read() as db:
+        found = consents.coverage(db, office.desk.today(office.clock()))
+    assert (found.customers, found.covered, found.withdrawn) == (1, 0, 1)
+    page = lowered.browser("the-regulator").get("/audit/voices", lang="zh")
+    assert "已撤回同意 1" in page.text
 
 
 def test_an_activation_is_told_with_both_who_let_it(town):

@@ -1,4 +1,4 @@
-"""A regulator's pages: the log and its heads, a sample decided again, the rules over time.
+"""A regulator's pages: the log and its heads, a sample decided again, rules, objections, consents.
 
 What is shown can be taken along and verified without this service.
 """
@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from server.api.tokens import Role
-from server.web.regulator import log, sampling, versions
+from server.web.regulator import log, sampling, versions, voices
 from server.web.render import Item, Section, Site
 
 SECTION: Final = Section(
@@ -19,6 +19,7 @@ SECTION: Final = Section(
         Item("/audit", "nav.heads"),
         Item("/audit/sample", "nav.sample"),
         Item("/audit/rules", "nav.versions"),
+        Item(voices.PATH, "nav.voices"),
     ),
 )
 
@@ -26,6 +27,6 @@ SECTION: Final = Section(
 def routes(site: Site) -> APIRouter:
     """Return the routes of a regulator's pages."""
     found = APIRouter(include_in_schema=False)
-    for part in (log, sampling, versions):
+    for part in (log, sampling, versions, voices):
         part.add(found, site)
     return found
