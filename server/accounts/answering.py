@@ -18,7 +18,7 @@ from server.accounts.coming_back import came_back
 from server.accounts.desk import Desk
 from server.accounts.keeping import read_decision
 from server.accounts.last_cut import cut_view, last_cut
-from server.accounts.lineview import line_view
+from server.accounts.lineview import LineView, line_view
 from server.accounts.standing import look_at
 from server.accounts.telling import (
     advice_of,
@@ -121,11 +121,18 @@ def why(desk: Desk, db: Connection, line_id: str, language: str, now: datetime) 
     UsageError
         If there are no texts in that language.
     """
+    return why_of(desk, db, line_view(desk, db, line_id, now), language, now)
+
+
+def why_of(
+    desk: Desk, db: Connection, view: LineView, language: str, now: datetime
+) -> dict[str, Any]:
+    """Answer both questions about a line that was looked at just now; see `why`."""
     texts = texts_of(desk, language)
-    stored = get_line(db, line_id)
-    seen = look_at(desk, db, stored, now)
+    line_id = view.line.id
+    seen = look_at(desk, db, view.line, now)
     told = as_it_is(seen)
-    line, money, view = seen.line, told.money, line_view(desk, db, line_id, now)
+    line, money = seen.line, told.money
     found = standing(line, seen.facts, seen.target, seen.line_policy, seen.day)
     words = headline_and_reasons(desk, told, found.reasons, texts, line)
     coming = line.next_review_on if told.reviews is not None else None
@@ -149,7 +156,7 @@ def why(desk: Desk, db: Connection, line_id: str, language: str, now: datetime) 
             ),
         },
         "why_not_back": {
-            "at_once": came_back(desk, db, stored, room, seen.facts, texts, money),
+            "at_once": came_back(desk, db, view.line, room, seen.facts, texts, money),
             "restoration": way_back_of(told, texts),
             "each_review": each_review(
                 seen.line_policy, coming, line.base_limit_minor, texts, money

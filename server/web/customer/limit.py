@@ -194,7 +194,8 @@ def today_of(desk: Desk, db: Connection, line_id: str, wanted: str, now: datetim
     EnvironmentFault
         If partners bound what can be drawn, and no score can be had to ask them with.
     """
-    return today(answering.why(desk, db, line_id, wanted, now), line_view(desk, db, line_id, now))
+    view = line_view(desk, db, line_id, now)
+    return today(answering.why_of(desk, db, view, wanted, now), view)
 
 
 def today(why: Mapping[str, Any], view: LineView) -> Today:
