@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import tomllib
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -127,8 +126,7 @@ def read_table(path: Path, *, texts: Iterable[str] = (), content: bytes | None =
         kinds = ", ".join(_CSV + _PARQUET)
         raise DataError(path.name, [f"unknown kind of file, must end in {kinds}"])
     try:
-        # Python's own open names the cause of a failure, Arrow's does not.
-        with path.open("rb") if content is None else io.BytesIO(content) as stream:
+        with _opened(path, content) as stream:
             table = _read_stream(stream, name, texts)
     except pa.ArrowInvalid:
         # Arrow quotes the offending row, so neither its message nor its traceback is passed on.
@@ -160,7 +158,19 @@ def write_table(path: Path, columns: Mapping[str, NDArray[Any] | pa.Array]) -> N
         pa.parquet.write_table(pa.table(dict(columns)), stream, compression="zstd")
 
 
-def _read_stream(stream: BinaryIO, name: str, texts: Iterable[str]) -> pa.Table:
+def _opened(path: Path, content: bytes | None) -> pa.NativeFile:
+    """Return a stream of Arrow's own.
+
+    Arrow's threads let go of a stream of Python's after the table is there, which aborts a process
+    that is just ending ("terminate called without an active exception").
+    """
+    if content is not None:
+        return pa.BufferReader(content)
+    with path.open("rb"):  # names the cause of a failure, which Arrow's does not
+        return pa.OSFile(str(path))
+
+
+def _read_stream(stream: pa.NativeFile, name: str, texts: Iterable[str]) -> pa.Table:
     if name.endswith(_PARQUET):
         return pa.parquet.read_table(stream)
     types = dict.fromkeys(texts, pa.string())

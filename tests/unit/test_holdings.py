@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -203,3 +205,20 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert (out / "a.txt").read_bytes() == b"x"
     with pytest.raises(UsageError, match="not empty"):
         fill(fail=False)
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_right_after_reading_ends_well(tmp_path):
+    """Arrow's threads aborted one in eleven such processes while they held a stream of Python's."""
+    path = tmp_path / "bank.parquet"
+    write_table(path, {f"c{number}": np.zeros(3000) for number in range(30)})
+    script = "import sys; from pathlib import Path; from clients.holdings import read_table\n"
+    script += "table = read_table(Path(sys.argv[1]))"
+    for _ in range(8):
+        together = [
+            subprocess.Popen([sys.executable, "-c", script, path], stderr=subprocess.PIPE)
+            for _ in range(8)
+        ]
+        for process in together:
+            _, said = process.communicate(timeout=120)
+            assert (process.returncode, said) == (0, b"")
