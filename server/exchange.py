@@ -221,17 +221,37 @@ def join(
     ConfideError
         The first party's error, under its name.
     """
-    nodes = list(grid.get_node_ids())
     value = {"run": coordinator.run, "attempt": 1} | dict(told or {})
-    messages = messages_to({str(node): node for node in nodes}, "join", value)
-    wait = float(coordinator.federation.protocol.deadline_s)
-    replies, errors = _collect(grid, set(grid.push_messages(messages)), wait)
+    replies, errors = _joined(grid, value, float(coordinator.federation.protocol.deadline_s))
     raise_first(errors, None, [])
     must = coordinator.federation.holders if wanted is None else wanted
     missing = sorted(set(must) - set(replies))
     if missing:
         raise PartyLost("is not there", party=missing[0], hint="start it, then train again")
     return replies
+
+
+def _joined(
+    grid: Grid, value: Mapping[str, Any], wait: float
+) -> tuple[Replies, list[dict[str, Any]]]:
+    """Ask every node who it is, and those that were lost over it once more.
+
+    A node that has just come back may have been asked in its former life, whose end Flower notices
+    late: the question is lost with that life, and nothing else is.
+    """
+    replies: Replies = {}
+    errors: list[dict[str, Any]] = []
+    for _ in range(2):
+        answered = {reply["node"] for reply in replies.values()}
+        nodes = [node for node in grid.get_node_ids() if node not in answered]
+        if not nodes:
+            break
+        messages = messages_to({str(node): node for node in nodes}, "join", value)
+        got, errors = _collect(grid, set(grid.push_messages(messages)), wait)
+        replies |= got
+        if not errors or any(error["code"] != PartyLost.code for error in errors):
+            break
+    return replies, errors
 
 
 def ask(

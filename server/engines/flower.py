@@ -348,4 +348,7 @@ def _clear(plan: _Plan) -> None:
 def _follow(
     plan: _Plan, control: Control, deployment: Deployment | None, report: Report, number: int
 ) -> dict[str, Any]:
-    return follow(RunFiles(plan.folder), plan.log, control, number, deployment, report)
+    files = RunFiles(plan.folder)
+    # Parties give each other up first: whoever is later is told by them.
+    patience = plan.federation.protocol.deadline_s + START_S
+    return follow(files, plan.log, control, number, deployment, report, patience=patience)

@@ -46,6 +46,8 @@ def follow(
     number: int,
     deployment: Deployment | None,
     report: Report,
+    *,
+    patience: float,
 ) -> dict[str, Any]:
     """Tell of progress until the run has ended.
 
@@ -61,6 +63,8 @@ def follow(
     deployment : Deployment or None
         The processes, where they are this launcher's own.
     report : callable
+    patience : float
+        Seconds for which the SuperLink may stay away while the run writes nothing.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def follow(
     ConfideError
         The error that ended the run.
     """
-    watch = _Watch(files, log, control, number, local=deployment is not None)
+    watch = _Watch(files, log, control, number, patience, local=deployment is not None)
     try:
         with named(lambda: watch.phase):
             while True:
@@ -104,18 +108,20 @@ class _Watch:
         log: Callable[[str], Path],
         control: Control,
         number: int,
+        patience: float,
         *,
         local: bool,
     ) -> None:
         self._files, self._log, self._control = files, log, control
-        self._number, self._local = number, local
+        self._number, self._patience, self._local = number, patience, local
         self.phase = "start"
         self._spare: frozenset[str] = frozenset()
         self._process = 0
-        self._submitted = self._asked = time.monotonic()
+        self._submitted = self._asked = self._heard = time.monotonic()
 
     def note(self, event: str, details: Mapping[str, Any]) -> None:
         """Take in one event of the run."""
+        self._heard = time.monotonic()
         if event == "began":
             self._process = int(details["process"])
         elif event == "phase":
@@ -143,7 +149,7 @@ class _Watch:
             self._files.bury(party)
 
     def check(self) -> None:
-        """Raise if the `ServerApp` ended, or never began, without a word."""
+        """Raise if the `ServerApp` ended, or never began, or is out of reach, without a word."""
         now = time.monotonic()
         if self._local and self._process and not _lives(self._process):
             self._end("its process died")
@@ -151,12 +157,25 @@ class _Watch:
             return
         self._asked = now
         status = self._control.status(self._number)
+        if status is None:
+            self._endure(now)
+        else:
+            self._heard = now
         if status is not None and status.ended:
             self._end(status.details or "stopped")
         if not self._process and now - self._submitted > START_S:
             raise EnvironmentFault(
                 f"the run did not begin within {START_S:g} s", hint=f"see {self._log(SUPERLINK)}"
             )
+
+    def _endure(self, now: float) -> None:
+        if now - self._heard <= self._patience:
+            return
+        raise EnvironmentFault(
+            f"the SuperLink has not answered for {self._patience:.0f} s, and the run has told "
+            f"nothing since phase {self.phase}",
+            hint=f"start it, then `confide train --resume`; see {self._log(SUPERLINK)}",
+        )
 
     def _end(self, why: str) -> None:
         if self._files.outcome() is not None:  # it was faster than this question

@@ -50,11 +50,16 @@ class NamedGrid(Front):
         self._pulled = 0.0
 
     def get_node_ids(self) -> Iterable[int]:
-        """Wait until every party's node is there; return those that are when the time is up."""
+        """Wait until every party's node is there; return those that are when the time is up.
+
+        Those known to have died are neither waited for nor returned.
+        """
         end = time.monotonic() + self._deadline
         while True:
-            there = [node for node in self._grid.get_node_ids() if node in self._party_of]
-            if len(there) == len(self._party_of) or time.monotonic() > end:
+            dead = self._dead()
+            wanted = {node for node, party in self._party_of.items() if party not in dead}
+            there = [node for node in self._grid.get_node_ids() if node in wanted]
+            if len(there) == len(wanted) or time.monotonic() > end:
                 return there
             time.sleep(_POLL_S)
 

@@ -110,4 +110,4 @@ def _simulate(
                 )
             number = control.simulate({"simulation": job.text()}, job.holders)
             files = RunFiles(run_folder(home, job.run))
-            return follow(files, log, control, number, deployment, report)
+            return follow(files, log, control, number, deployment, report, patience=START_S)

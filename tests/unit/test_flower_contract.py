@@ -32,6 +32,7 @@ from server.engines.launcher import new_run
 from server.engines.local import DIED, PARTY_DIED, PARTY_FORGED
 from server.engines.run_files import RunFiles, error_from_value, error_to_value, run_folder
 from server.engines.simulation import app as simulated_server
+from server.exchange import join
 from shared.arrays import pack_value
 from shared.edge import flower_private, nursery
 from shared.edge.bundle import bundle, digest
@@ -354,6 +355,42 @@ def test_the_grid_waits_for_all_nodes_and_shows_only_those_of_parties():
     late = Grid([[], [7], [7, 8], [7, 8, 9]], None)
     assert sorted(NamedGrid(late, nodes, deadline=10.0).get_node_ids()) == [7, 9]
     assert NamedGrid(Grid([[7, 8]], None), nodes, deadline=0.3).get_node_ids() == [7]
+
+
+def test_a_party_known_to_have_died_is_no_node_to_wait_for():
+    nodes = {"bank": 9, "payments": 7}
+    grid = NamedGrid(Grid([[7], [7, 9]], None), nodes, 600.0, lambda: {"bank"})
+    assert grid.get_node_ids() == [7]
+    assert grid.get_node_ids() == [7]  # Flower itself would notice after a minute
+
+
+def joining(lost, *, dead=()):
+    """Let two nodes join whose answers fail so often; return whoever joined."""
+    left = dict(lost)
+
+    def answer(request):
+        node = request.metadata.dst_node_id
+        if left.get(node, 0):
+            left[node] -= 1
+            return Message(Error(5, "Error: Node Unavailable"), reply_to=request)
+        return signed(request, {7: "payments", 9: "bank"}[node])
+
+    grid = NamedGrid(Grid([[7, 9]], answer), {"bank": 9, "payments": 7}, 1.0, lambda: dead)
+    protocol = SimpleNamespace(deadline_s=5)
+    federation = SimpleNamespace(protocol=protocol, holders=("bank", "payments"))
+    return sorted(join(grid, SimpleNamespace(federation=federation, run="run")))
+
+
+def test_a_node_whose_former_life_was_asked_to_join_is_asked_again(task):
+    """Flower gives a question up with the life that it was put to, some 50 s after its end."""
+    assert joining({}) == ["bank", "payments"]
+    assert joining({9: 1}) == ["bank", "payments"]
+    with pytest.raises(PartyLost, match="Node Unavailable") as lost:
+        joining({9: 2})
+    assert lost.value.party == "bank"
+    with pytest.raises(PartyLost, match="is not there") as lost:
+        joining({}, dead={"bank"})
+    assert lost.value.party == "bank"
 
 
 def test_a_party_whose_process_died_is_not_waited_for(task):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -51,15 +53,16 @@ def files(tmp_path):
     return files
 
 
-def followed(files, deployment):
+def followed(files, deployment, control=None, patience=60.0):
     told = []
     outcome = follow(
         files,
         Path,
-        Control(),
+        control or Control(),
         1,
         deployment,
         lambda event, details: told.append(event),
+        patience=patience,
     )
     return outcome, told
 
@@ -83,6 +86,37 @@ def test_a_party_that_it_cannot_spare_ends_it_by_name_and_phase(files, spare):
         followed(files, fleet)
     assert lost.value.party == "south"
     assert files.dead() == frozenset()
+
+
+class Away(Control):
+    """A SuperLink that answers nothing; the run writes a line at the first questions."""
+
+    def __init__(self, files=None, lines=0):
+        self._files, self._lines = files, lines
+
+    def status(self, number):
+        if self._lines:
+            self._lines -= 1
+            self._files.tell("phase", {"name": "score"})
+
+
+def test_a_superlink_that_stays_away_while_nothing_is_told_is_given_up_by_name(files, monkeypatch):
+    monkeypatch.setattr("server.engines.flower_follow._STATUS_EVERY_S", 0.1)
+    away = "SuperLink has not answered for 1 s, and the run has told nothing since phase "
+    with pytest.raises(EnvironmentFault, match=away + "moments"):
+        followed(files, None, Away(), patience=0.6)
+    began = time.monotonic()
+    # A run that tells of itself lives, whether or not the SuperLink answers.
+    with pytest.raises(EnvironmentFault, match=away + "score"):
+        followed(files, None, Away(files, 8), patience=0.6)
+    assert time.monotonic() - began > 1.0
+
+
+def test_a_superlink_that_answers_is_waited_for_however_long_nothing_is_told(files, monkeypatch):
+    monkeypatch.setattr("server.engines.flower_follow._STATUS_EVERY_S", 0.1)
+    timer = threading.Timer(1.0, files.finish, [{"well": True}])
+    timer.start()
+    assert followed(files, None, patience=0.3)[0] == {"well": True}
 
 
 def test_a_death_before_anything_was_exchanged_starts_everything_again_after_the_superlinks():
