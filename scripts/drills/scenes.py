@@ -66,24 +66,24 @@ def play(scene: Scene, drill: Drill, fault: Fault) -> Row | None:
     """
     limit = scene.limit(fault)
     earlier = checks.remember(scene.path)
-    training = scene.start(*scene.first)
-    if not until(lambda: scene.begun(training, drill.phase), limit, training):
-        training.popen.kill()
-        return Row(drill, "not recovered: the phase did not begin", note=said(training)[-900:])
-    fault.begin(scene.target)
-    try:
-        began = time.monotonic()
-        hit = not scene.over(training, drill.phase)
-        _hold(fault, training, scene.deadline)
-    finally:  # a drill that is stopped leaves nobody harmed
-        fault.end(scene.target)
-    mended = time.monotonic()
-    status = training.wait(limit)
-    ended = time.monotonic()
-    if status is None:
-        left = _stop(training)
-        told = f"it had not ended after {limit:.0f} s; {training.told[-300:]}"
-        return Row(drill, "hung", ended - began, 0.0, limit, left=left, note=told)
+    with scene.start(*scene.first) as training:
+        if not until(lambda: scene.begun(training, drill.phase), limit, training):
+            training.end()
+            return Row(drill, "not recovered: the phase did not begin", note=said(training)[-900:])
+        fault.begin(scene.target)
+        try:
+            began = time.monotonic()
+            hit = not scene.over(training, drill.phase)
+            _hold(fault, training, scene.deadline)
+        finally:  # a drill that is stopped leaves nobody harmed
+            fault.end(scene.target)
+        mended = time.monotonic()
+        status = training.wait(limit)
+        ended = time.monotonic()
+        if status is None:
+            training.end()
+            told = f"it had not ended after {limit:.0f} s; {training.told[-300:]}"
+            return Row(drill, "hung", ended - began, 0.0, limit, note=told)
     if not hit:
         training.mark.gone(_STOP_S)
         return None
@@ -161,30 +161,21 @@ def _left(training: Training) -> tuple[str, ...]:
     return () if found else (f"{len(training.mark.pids())} processes are left",)
 
 
-def _stop(training: Training) -> tuple[str, ...]:
-    training.popen.kill()
-    training.popen.wait()
-    training.mark.gone(_STOP_S)
-    return ()
-
-
 def _again(scene: Scene, before: Training, limit: float) -> str:
     """Do the work once more: the run is resumed where that is possible, or another begins."""
     if before.run:
-        resumed = scene.start("--resume", before.run)
-        status = resumed.wait(limit)
+        with scene.start("--resume", before.run) as resumed:
+            status = resumed.wait(limit)
         if status == 0:
             return ", resumed"
         if status is None:
-            _stop(resumed)
             return ", not resumed: hung"
     for number in range(1, scene.tries + 1):
-        once_more = scene.start()
-        status = once_more.wait(limit)
+        with scene.start() as once_more:
+            status = once_more.wait(limit)
         if status == 0:
             return ", again" + (f" at try {number}" if number > 1 else "")
         if status is None:
-            _stop(once_more)
             return ", not recovered: hung"
         named = outcome(scene, once_more, status)
         if not named.startswith("refused"):

@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from drills.links import within
 from drills.processes import ROOT, Mark
 
 PHASES = ("join", "align", "moments", "score", "release")
+_END_S = 30.0
 
 
 @dataclass
@@ -83,6 +84,19 @@ class Training:
         """The run's name, once it was told."""
         found = re.search(r"\b\d{8}T\d{6}-[0-9a-f]{6}\b", self.told)
         return found[0] if found else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.alive:  # a drill that is stopped leaves no training behind
+            self.end()
+
+    def end(self) -> None:
+        """End it, and whatever it has started."""
+        self.popen.kill()
+        self.popen.wait()
+        self.mark.gone(_END_S)
 
     def wait(self, limit: float) -> int | None:
         """Wait for the end; return the exit status, or None if it does not end in time."""

@@ -17,9 +17,11 @@ from tests.support import ROOT
 from tests.whole_runs import build, train
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from drills import checks, limits, local, plan
+from drills import checks, limits, local, plan, scenes
 from drills.faults import FAULTS
+from drills.processes import Mark
 from drills.table import SKIPPED, Book, Drill, Row, findings, text
+from drills.trainings import Training, until
 
 pytestmark = pytest.mark.e2e
 DRILL = Drill("local", "kill", "bank", "score")
@@ -52,6 +54,26 @@ def found(path, before=None):
     half = list(checks.half_written(path.parent))
     lost = list(checks.lost(before or after, after))
     return lost + list(checks.broken(path)), list(checks.doubled(path)), half
+
+
+def test_a_drill_that_is_stopped_amid_a_row_leaves_no_training(federation):
+    mark = Mark.new()
+    seen = []
+
+    def start(*_):
+        words = (sys.executable, "-c", "import time; time.sleep(600)")
+        return Training(federation, mark, environment=mark.environment(), command=words)
+
+    def stopped(*_):
+        assert until(mark.pids, 30)
+        seen.extend(mark.pids())
+        sys.exit(143)
+
+    scene = scenes.Scene(federation, 30.0, 30.0, start, stopped, lambda *_: False, target=None)
+    with pytest.raises(SystemExit):
+        scenes.play(scene, DRILL, FAULTS["kill"])
+    assert seen
+    assert mark.pids() == []
 
 
 def test_a_calm_training_has_nothing_lost_doubled_or_half_written(federation):
