@@ -11,6 +11,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 WEAK_MODULES = ("random", "numpy.random")
 # Bootstrap replicates are no secrets: these modules may name the type of a generator handed in.
 STATISTICS = ("metrics.py", "challenger/compare.py")
+# The simulated world's luck, which protects nobody; nothing else of `shared` may import it.
+WORLD = "world"
 
 
 def weak_randomness(source, *, may_name_a_generator=False):
@@ -49,13 +51,18 @@ def _is_weak(name):
     return any(name == weak or name.startswith(weak + ".") for weak in WEAK_MODULES)
 
 
-MODULES = sorted(SHARED.rglob("*.py"))
+MODULES = sorted(path for path in SHARED.rglob("*.py") if WORLD not in path.parts)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SHARED)))
 def test_no_module_in_shared_reaches_a_statistical_generator(path):
     statistics = str(path.relative_to(SHARED)) in STATISTICS
     assert weak_randomness(path.read_text(), may_name_a_generator=statistics) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SHARED)))
+def test_no_other_module_in_shared_imports_the_simulated_worlds_luck(path):
+    assert "shared.world" not in path.read_text()
 
 
 def test_the_modules_that_draw_masks_are_among_those_looked_at():

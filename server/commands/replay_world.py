@@ -1,0 +1,294 @@
+"""`confide replay world` and `customer`: a policy tried on people who live on with it."""
+
+from __future__ import annotations
+
+import enum
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from server.accounts.scores import load_policy
+from server.commands.common import Format, FormatOption, emit
+from server.limits.batch.columns import STATES
+from server.replay import told
+from server.replay.book import DAYS, Rules
+from server.replay.card import FEATURES
+from server.replay.figures import Prices
+from server.replay.play import Arm, Outcome, Setting, learn, moments, play
+from server.replay.population import warm
+from shared.errors import NotFound, UsageError
+from shared.world.chance import BLOCK, Span
+from shared.world.economy import ECONOMIES
+
+EconomyName = enum.StrEnum("EconomyName", {name.upper(): name for name in ECONOMIES})  # type: ignore[misc]
+HOLDERS = tuple(dict.fromkeys(one.owner for one in FEATURES))
+
+PeopleOption = Annotated[int, typer.Option(min=1, max=100_000_000, help="People in the world.")]
+MonthsOption = Annotated[int, typer.Option(min=1, max=240, help="Months with a line.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**64 - 1, help="The same seed, the same.")]
+EconomyOption = Annotated[EconomyName, typer.Option(help="What falls to everybody at once.")]
+PolicyOption = Annotated[
+    Path | None, typer.Option("--policy", help="A limit policy; without one, the reference.")
+]
+LinePolicyOption = Annotated[
+    Path | None,
+    typer.Option("--line-policy", help="A policy of a line's life; without one, the reference."),
+]
+HoldersOption = Annotated[
+    list[str] | None,
+    typer.Option("--holder", help="The card learns from these alone; again for more."),
+]
+_CYCLE = EconomyName.CYCLE  # type: ignore[attr-defined]
+_TIMES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+def world(
+    people: PeopleOption = 20_000,
+    months: MonthsOption = 24,
+    seed: SeedOption = 1,
+    economy: EconomyOption = _CYCLE,
+    policy: PolicyOption = None,
+    line_policy: LinePolicyOption = None,
+    holders: HoldersOption = None,
+    against_policy: Annotated[
+        Path | None, typer.Option(help="Another limit policy, on the same people.")
+    ] = None,
+    against_line_policy: Annotated[
+        Path | None, typer.Option(help="Another policy of a line's life.")
+    ] = None,
+    against_holders: Annotated[
+        list[str] | None,
+        typer.Option("--against-holder", help="Another card, of these holders alone."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=0, max=256, help="0: one a core. The figures are the same.")
+    ] = 0,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Let simulated people live with a policy, or with two of them, and count what comes of it."""
+    arms = [_arm("these rules", policy, line_policy, holders or [], seed)]
+    if against_policy or against_line_policy or against_holders:
+        other = against_policy or policy, against_line_policy or line_policy
+        arms.append(_arm("the other rules", *other, against_holders or holders or [], seed))
+    setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], tuple(arms))
+    outcome = play(setting, processes=processes or len(os.sched_getaffinity(0)), tell=_tell)
+    if form is Format.JSON:
+        emit(told.mapping(outcome, tuple(arm.rules.name for arm in arms)))
+        return
+    for line in lines_of(outcome, tuple(arm.rules.name for arm in arms)):
+        typer.echo(line)
+
+
+def frontier(
+    people: PeopleOption = 20_000,
+    months: MonthsOption = 24,
+    seed: SeedOption = 1,
+    economy: EconomyOption = _CYCLE,
+    policy: PolicyOption = None,
+    line_policy: LinePolicyOption = None,
+    times: Annotated[
+        list[float] | None,
+        typer.Option("--times", min=0.01, help="Of the loss a line may cost; again for more."),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show what more risk would bring: profit against loss, for several bounds on expected loss."""
+    arm = _arm("", policy, line_policy, [], seed)
+    wanted = sorted(set(times or _TIMES))
+    arms = tuple(bearing(arm, Decimal(str(one))) for one in wanted)
+    setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], arms)
+    outcome = play(setting, processes=len(os.sched_getaffinity(0)), tell=_tell)
+    rows = [told.summary(figures) for figures in outcome.figures]
+    best = told.efficient(rows)
+    if form is Format.JSON:
+        points = zip(wanted, rows, best, strict=True)
+        emit({"points": [{"times": a, "summary": b, "efficient": c} for a, b, c in points]})
+        return
+    yearly = "lost a year"
+    typer.echo(f"{'times':>6}{'have a line':>13}{'limit':>9}{yearly:>13}{'profit a month':>16}")
+    for one, row, good in zip(wanted, rows, best, strict=True):
+        typer.echo(
+            f"{one:>6g}{row['approved']:>13.1%}{row['limit_minor'] / 100:>9,.0f}"
+            f"{row['loss_rate']:>13.2%}{row['profit_total_minor'] / 100 / months:>16,.0f}"
+            + ("" if good else "  beaten by another")
+        )
+
+
+def bearing(arm: Arm, times: Decimal) -> Arm:
+    """Return an arm that bears so many times the expected loss on a line."""
+    policy = arm.rules.policy
+    most = int(policy.expected_loss.most_minor * times)
+    cap = replace(policy.expected_loss, most_minor=most)
+    rules = replace(arm.rules, name=f"{times}", policy=replace(policy, expected_loss=cap))
+    return replace(arm, rules=rules)
+
+
+def customer(
+    number: Annotated[int, typer.Argument(min=0, help="Which of the people, from 0.")],
+    months: MonthsOption = 24,
+    seed: SeedOption = 1,
+    economy: EconomyOption = _CYCLE,
+    policy: PolicyOption = None,
+    line_policy: LinePolicyOption = None,
+    holders: HoldersOption = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show one of the people month by month: the limit, what is owed, and every reason."""
+    arm = _arm("these rules", policy, line_policy, holders or [], seed)
+    setting = Setting(number + 1, months, seed, ECONOMIES[str(economy.value)], (arm,))
+    rows = list(_months_of(setting, number))
+    if form is Format.JSON:
+        emit({"customer": number, "months": rows})
+        return
+    typer.echo(f"{'month':>5} {'day':>5} {'limit':>9} {'owed':>9}  late  state and reasons")
+    for row in rows:
+        limit, owed = row["limit_minor"] // 100, row["owed_minor"] // 100
+        typer.echo(
+            f"{row['month']:>5} {row['month'] * DAYS:>5} {limit:>9,} {owed:>9,} "
+            f"{row['behind']:>5}  {row['state']} {' '.join(row['codes'])}"
+        )
+
+
+def _months_of(setting: Setting, number: int) -> Iterator[dict[str, Any]]:
+    """Yield a customer's months.
+
+    Raises
+    ------
+    NotFound
+        If the rules give that customer no line.
+    """
+    block, place = divmod(number, BLOCK)
+    span = Span(block, block * BLOCK, number + 1)
+    start = warm(span, setting.seed)
+    for one in moments(setting, span, start, setting.arms[0]):
+        at = one.book.rows.searchsorted(place)
+        if at == len(one.book) or one.book.rows[at] != place:
+            raise NotFound(f"customer {number} has no line under these rules")
+        assert one.book.reviewed is not None
+        yield {
+            "month": one.life.number,
+            "limit_minor": int(one.book.lines.effective_limit_minor[at]),
+            "owed_minor": round(float(one.life.line.bill[place])),
+            "behind": int(one.life.line.late[place]),
+            "state": STATES[int(one.book.lines.state[at])].value,
+            "codes": list(one.book.reviewed.codes_of(int(at))),
+        }
+
+
+def lines_of(outcome: Outcome, names: tuple[str, ...]) -> Iterator[str]:
+    """Yield the lines of a report."""
+    heads = [f"{name:>16}" for name in names]
+    yield f"{'':<34}" + "".join(heads)
+    columns = [told.summary(figures) for figures in outcome.figures]
+    for level, rows in _LEVELS.items():
+        yield level
+        for label, name, form in rows:
+            cells = "".join(f"{_cell(column[name], form):>16}" for column in columns)
+            yield f"  {label:<32}{cells}"
+    for name, figures in zip(names, outcome.figures, strict=True):
+        yield ""
+        yield f"{name}, by month"
+        yield f"{'month':>6}{'lines':>10}{'limit':>10}" + "".join(
+            f"{head:>9}" for head in ("used", "late", "lowered", "raised")
+        )
+        for row in told.months_of(figures):
+            if row["month"] == 1 or row["month"] % 3 == 0:
+                yield (
+                    f"{row['month']:>6.0f}{row['lines']:>10,.0f}{row['limit_minor'] / 100:>10,.0f}"
+                    f"{row['utilisation']:>9.1%}{row['late']:>9.1%}{row['lowered']:>9.1%}"
+                    f"{row['raised']:>9.1%}"
+                )
+    if outcome.swap.cells:
+        yield ""
+        yield from _swap(outcome.swap.cells, names)
+    yield ""
+    yield "Nobody here is real: people, money and economy are simulated."
+
+
+# The three whom a policy has an effect on (M108), and what the rest of the market sees of it.
+_LEVELS = {
+    "borrowers": (
+        ("people", "people", "count"),
+        ("have a line", "approved", "share"),
+        ("mean limit at the end", "limit_minor", "money"),
+        ("share of the limits that is used", "utilisation", "share"),
+        ("wanted and not had, a month", "unmet_minor", "money"),
+        ("limits lowered, a month", "lowered", "share"),
+        ("limits raised, a month", "raised", "share"),
+        ("cut limits that came back", "restored", "share"),
+        ("after months, the median", "median_months", "count"),
+    ),
+    "lender": (
+        ("lines in default by the end", "defaults", "share"),
+        ("lost of what is owed, a year", "loss_rate", "share"),
+        ("expected to be lost", "expected_loss_rate", "share"),
+        ("profit a line and month", "profit_minor", "cents"),
+    ),
+    "market": (
+        ("lines overdue, in a month", "late", "share"),
+        ("owed elsewhere at the end", "elsewhere_minor", "money"),
+    ),
+}
+
+
+def _cell(value: float | None, form: str) -> str:
+    if value is None:
+        return "-"
+    if form == "share":
+        return f"{value:.2%}"
+    if form == "money":
+        return f"{value / 100:,.0f}"
+    return f"{value / 100:,.2f}" if form == "cents" else f"{value:,.0f}"
+
+
+def _swap(cells: Mapping[str, Mapping[str, float]], names: tuple[str, ...]) -> Iterator[str]:
+    first, second = names
+    yield f"{'who has a line':<26}{'people':>10}{'default':>9}{'limits':>15}{'profit':>14}"
+    labels = {
+        "both": "under both",
+        "only_first": f"only under {first}",
+        "only_second": f"only under {second}",
+        "neither": "under neither",
+    }
+    for name, label in labels.items():
+        cell = cells[name]
+        order = "first" if name == "only_first" else "second"
+        bad = cell[f"bad_{order}"] / max(cell["people"], 1.0)
+        limits, profit = cell[f"limit_minor_{order}"] / 100, cell[f"profit_minor_{order}"] / 100
+        yield f"{label:<26}{cell['people']:>10,.0f}{bad:>9.1%}{limits:>15,.0f}{profit:>14,.0f}"
+
+
+def _arm(
+    name: str, policy: Path | None, line_policy: Path | None, holders: list[str], seed: int
+) -> Arm:
+    """Return what decides.
+
+    Raises
+    ------
+    UsageError
+        If a holder is none.
+    ConfigError, EnvironmentFault
+        Of a file.
+    """
+    from server.commands.replay import load_line_policy  # noqa: PLC0415 - it mounts this command
+
+    unknown = sorted(set(holders) - set(HOLDERS))
+    if unknown:
+        raise UsageError(f"no holder {unknown[0]!r}", hint=f"there are {', '.join(HOLDERS)}")
+    limits, pack = load_policy(policy)
+    rules = Rules(name, limits, pack, load_line_policy(line_policy))
+    loss = float(limits.expected_loss.lgd)
+    prices = Prices(float(limits.capacity.annual_rate), loss_given_default=loss)
+    return Arm(rules, learn(seed, frozenset(holders)), prices)
+
+
+def _tell(done: int, blocks: int) -> None:
+    if blocks > 1:
+        sys.stderr.write(f"\r{done} of {blocks} parts" + ("\n" if done == blocks else ""))
+        sys.stderr.flush()

@@ -1,0 +1,206 @@
+"""What a replay counts: sums over lines, month by month, that add up over blocks of people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.limits.line.line import State
+from server.replay.book import Book, in_default
+from server.replay.population import MINOR, Life
+
+Floats = NDArray[np.float64]
+
+#: Events whose number is told, as `server.limits.batch.state.KINDS` names them.
+EVENTS: Final = ("cut", "stepped_down", "observed", "left_observation", "stepped_up", "restored")
+_STATES: Final = (
+    *(State.ACTIVE, State.OBSERVATION, State.REDUCED, State.RESTORING),
+    State.FROZEN,
+)
+_MONTHS_A_YEAR: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What money and work cost.
+
+    Parameters
+    ----------
+    annual_rate, funding_rate : float
+        Of what is owed: earned, and paid for it.
+    loss_given_default : float
+        Share of what is owed that a default loses.
+    draw_minor, review_minor, opening_minor : float
+        Cost of handling a draw and a review, and of winning a customer.
+    """
+
+    annual_rate: float
+    funding_rate: float = 0.03
+    loss_given_default: float = 0.7
+    draw_minor: float = 20.0
+    review_minor: float = 2.0
+    opening_minor: float = 8000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What each line of a block has come to, month after month.
+
+    Parameters
+    ----------
+    lost : (m,) bool
+        In default, and counted.
+    profit_minor, loss_minor : (m,) float64
+    cut_since : (m,) int64
+        Month of the cut that was not restored yet; 0 for none.
+    before_cut : (m,) int64
+        The limit before it.
+    """
+
+    lost: NDArray[np.bool_]
+    profit_minor: Floats
+    loss_minor: Floats
+    cut_since: NDArray[np.int64]
+    before_cut: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, book: Book, prices: Prices) -> Tally:
+        """Return the tally of fresh lines: each has cost what it costs to win a customer."""
+        size = len(book)
+        return cls(
+            np.zeros(size, np.bool_),
+            np.full(size, -prices.opening_minor),
+            np.zeros(size),
+            np.zeros(size, np.int64),
+            np.zeros(size, np.int64),
+        )
+
+
+@dataclass(slots=True)
+class Figures:
+    """Sums of a replay under one set of rules.
+
+    Parameters
+    ----------
+    months : dict of str to (m,) float64
+        Each figure by month, the first month first; the cost of winning customers is the first's.
+    codes : dict of str to int
+        Reasons that reviews gave, over all months.
+    waited : dict of int to int
+        Months from a cut until the limit before it was back, and how many lines waited so long.
+    cuts_open : int
+        Lines whose limit was not back at the end.
+    people, lines : int
+    """
+
+    months: dict[str, Floats] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    waited: dict[int, int] = field(default_factory=dict)
+    cuts_open: int = 0
+    people: int = 0
+    lines: int = 0
+
+    def add(self, other: Figures) -> None:
+        """Add the figures of other people."""
+        for name, values in other.months.items():
+            self.months[name] = self.months[name] + values if name in self.months else values
+        for code, number in other.codes.items():
+            self.codes[code] = self.codes.get(code, 0) + number
+        for months, number in other.waited.items():
+            self.waited[months] = self.waited.get(months, 0) + number
+        self.cuts_open += other.cuts_open
+        self.people += other.people
+        self.lines += other.lines
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "people": self.people,
+            "lines": self.lines,
+            "months": {name: values.tolist() for name, values in self.months.items()},
+            "codes": dict(sorted(self.codes.items())),
+            "waited_months": {str(key): self.waited[key] for key in sorted(self.waited)},
+            "cuts_not_restored": self.cuts_open,
+        }
+
+
+def month_of(
+    book: Book, before: Book, life: Life, tally: Tally, prices: Prices
+) -> tuple[dict[str, float], Tally]:
+    """Return the figures of a month, and the tally after it.
+
+    Parameters
+    ----------
+    book, before : Book
+        After the reviews of the month, and before it.
+    life : Life
+    tally : Tally
+    prices : Prices
+    """
+    assert life.drawn is not None
+    assert book.reviewed is not None
+    rows, owed = book.rows, life.line.bill[book.rows]
+    limit, was = book.lines.effective_limit_minor, before.lines.effective_limit_minor
+    fresh = in_default(life, rows) & ~tally.lost
+    alive = ~(tally.lost | fresh)
+    loss = np.where(fresh, prices.loss_given_default * owed, 0.0)
+    margin = (prices.annual_rate - prices.funding_rate) / _MONTHS_A_YEAR
+    draws = life.drawn.draws[rows]
+    earned = np.where(alive, margin * owed, 0.0)
+    cost = prices.draw_minor * draws + prices.review_minor
+    exposed = np.where(alive, owed, 0.0)
+    expected = book.prob_micro / 1e6 / _MONTHS_A_YEAR * prices.loss_given_default * exposed
+    room = np.where(alive, np.maximum(limit - owed, 0.0), 0.0)
+    late = life.line.late[rows]
+    found = {
+        "lines": float(alive.sum()),
+        "limit_minor": float(limit[alive].sum()),
+        "outstanding_minor": float(exposed.sum()),
+        "available_minor": float(room.sum()),
+        "unmet_minor": float(life.drawn.unmet[rows][alive].sum()),
+        "elsewhere_minor": float(MINOR * life.card.others[rows].sum()),
+        "late": float((alive & (late > 0)).sum()),
+        "defaults": float(fresh.sum()),
+        "loss_minor": float(loss.sum()),
+        "expected_loss_minor": float(expected.sum()),
+        "earned_minor": float(earned.sum()),
+        "cost_minor": float(cost.sum()),
+        "lowered": float((limit < was).sum()),
+        "raised": float((limit > was).sum()),
+    }
+    found |= {f"is_{state.value}": float(book.lines.is_in(state).sum()) for state in _STATES}
+    found |= {name: float(book.reviewed.did(name).sum()) for name in EVENTS}
+    lowered, back = limit < was, (tally.cut_since > 0) & (limit >= tally.before_cut)
+    first = lowered & (tally.cut_since == 0)
+    since = np.where(first, life.number, np.where(back, 0, tally.cut_since))
+    after = Tally(
+        lost=tally.lost | fresh,
+        profit_minor=tally.profit_minor + earned - cost - loss,
+        loss_minor=tally.loss_minor + loss,
+        cut_since=since,
+        before_cut=np.where(first, was, tally.before_cut),
+    )
+    return found, after
+
+
+def waits(before: Tally, after: Tally, month: int) -> Mapping[int, int]:
+    """Return how long those waited whose limit came back in a month."""
+    back = (before.cut_since > 0) & (after.cut_since == 0)
+    months, lines = np.unique(month - before.cut_since[back], return_counts=True)
+    return dict(zip(months.tolist(), lines.tolist(), strict=True))
+
+
+def codes_of(book: Book) -> dict[str, int]:
+    """Return how often the last reviews gave each reason."""
+    assert book.reviewed is not None
+    places = book.reviewed.reasons
+    counts = np.bincount(places[places >= 0], minlength=len(book.reviewed.codes))
+    return {
+        code: int(number)
+        for code, number in zip(book.reviewed.codes, counts, strict=True)
+        if number
+    }

@@ -1,0 +1,296 @@
+"""Play a world under one set of rules, or under two on the same people with the same luck.
+
+Blocks of people are played one after the other, or in several processes: what comes of a block
+depends on nothing outside it, and the figures add up.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.replay.book import Book, Rules, opened, reviewed
+from server.replay.card import ReplayCard, fit
+from server.replay.figures import Figures, Prices, Tally, codes_of, month_of, waits
+from server.replay.population import DEFAULT_LATE, Life, defaults, features, live, warm
+from shared.errors import EnvironmentFault
+from shared.world.chance import BLOCK, Span, spans
+from shared.world.economy import Economy
+
+_PAIR: Final = 2
+_OUTCOME_MONTHS: Final = 12
+_LEARN_BLOCKS: Final = 4
+# The people that the card learns from live in a world of their own.
+_OTHER_WORLD: Final = 0x9E37_79B9
+
+
+def _read_only(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+# Rules hold mappings that nobody may write to, which Python does not hand to another process.
+copyreg.pickle(MappingProxyType, lambda one: (_read_only, (dict(one),)))
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What decides on everybody, and what it costs.
+
+    Parameters
+    ----------
+    rules : Rules
+    card : ReplayCard
+    prices : Prices
+    """
+
+    rules: Rules
+    card: ReplayCard
+    prices: Prices
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is played.
+
+    Parameters
+    ----------
+    people, months : int
+    seed : int
+    economy : Economy
+    arms : tuple of Arm
+        One, or several that are played on the same people; two are compared person by person.
+    """
+
+    people: int
+    months: int
+    seed: int
+    economy: Economy
+    arms: tuple[Arm, ...]
+
+
+@dataclass(slots=True)
+class Swap:
+    """Who is approved by which of two sets of rules: a cell each of old and new.
+
+    Parameters
+    ----------
+    cells : dict of str to dict of str to float
+        ``both``, ``only_first``, ``only_second``, ``neither``: people, how many of them default on
+        whatever they have, their limits under each, and the profit of each.
+    """
+
+    cells: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, other: Swap) -> None:
+        """Add the cells of other people."""
+        for name, cell in other.cells.items():
+            mine = self.cells.setdefault(name, dict.fromkeys(cell, 0.0))
+            for key, value in cell.items():
+                mine[key] += value
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a replay: the figures under each set of rules, and the swap set of two."""
+
+    figures: tuple[Figures, ...]
+    swap: Swap
+
+    def add(self, other: Outcome) -> None:
+        """Add what came of other people."""
+        for mine, theirs in zip(self.figures, other.figures, strict=True):
+            mine.add(theirs)
+        self.swap.add(other.swap)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A month of a block under one set of rules.
+
+    Parameters
+    ----------
+    life : Life
+    before, book : Book
+    figures : dict of str to float
+    tally_before, tally : Tally
+    """
+
+    life: Life
+    before: Book
+    book: Book
+    figures: dict[str, float]
+    tally_before: Tally
+    tally: Tally
+
+
+def learn(seed: int, holders: frozenset[str] = frozenset()) -> ReplayCard:
+    """Return a card that was learned on other people of a world, from outcomes that are over.
+
+    Parameters
+    ----------
+    seed : int
+    holders : frozenset of str
+        Whose columns count; none named means all.
+    """
+    seen: list[dict[str, NDArray[np.float64]]] = []
+    found = []
+    other = seed ^ _OTHER_WORLD
+    calm = Economy(swing=0.0)
+    for span in spans(_LEARN_BLOCKS * BLOCK):
+        life = warm(span, other)
+        seen.append(features(life))
+        found.append(defaults(span, other, life, _OUTCOME_MONTHS, calm))
+    values = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
+    return fit(values, np.concatenate(found), holders)
+
+
+def play(
+    setting: Setting,
+    *,
+    processes: int = 1,
+    tell: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Play a setting.
+
+    Parameters
+    ----------
+    setting : Setting
+    processes : int
+        The figures are the same for any number, but for the rounding of sums.
+    tell : callable, optional
+        Told how many blocks of how many are played.
+
+    Raises
+    ------
+    EnvironmentFault
+        If a process was killed.
+    """
+    blocks = list(spans(setting.people))
+    outcome: Outcome | None = None
+    for done, one in enumerate(_each(partial(play_block, setting), blocks, processes), start=1):
+        if outcome is None:
+            outcome = one
+        else:
+            outcome.add(one)
+        if tell:
+            tell(done, len(blocks))
+    assert outcome is not None  # there are people
+    return outcome
+
+
+def _each(work: Callable[[Span], Outcome], blocks: list[Span], processes: int) -> Iterator[Outcome]:
+    if processes == 1 or len(blocks) == 1:
+        yield from map(work, blocks)
+        return
+    try:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(work, blocks)
+    except BrokenProcessPool as error:
+        raise EnvironmentFault(
+            "a process that played a part of the replay was killed",
+            hint="is there memory enough? --processes 1 needs least",
+        ) from error
+
+
+def play_block(setting: Setting, span: Span) -> Outcome:
+    """Play the people of one block under each set of rules."""
+    start = warm(span, setting.seed)
+    played = [_play(setting, span, start, arm) for arm in setting.arms]
+    figures = tuple(one.figures for one in played)
+    return Outcome(figures, _swapped(played, len(span)) if len(played) == _PAIR else Swap())
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    figures: Figures
+    book: Book
+    tally: Tally
+    bad: NDArray[np.bool_]
+
+
+def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
+    figures = Figures(people=len(span))
+    told: list[dict[str, float]] = []
+    bad = np.zeros(len(span), np.bool_)
+    book: Book | None = None
+    tally: Tally | None = None
+    for one in moments(setting, span, start, arm):
+        told.append(one.figures)
+        for code, number in codes_of(one.book).items():
+            figures.codes[code] = figures.codes.get(code, 0) + number
+        for waited, lines in waits(one.tally_before, one.tally, one.life.number).items():
+            figures.waited[waited] = figures.waited.get(waited, 0) + lines
+        bad |= one.life.card.late >= DEFAULT_LATE
+        book, tally = one.book, one.tally
+    assert book is not None  # there is a month
+    assert tally is not None
+    figures.months = {name: np.array([one[name] for one in told]) for name in told[0]}
+    figures.months["cost_minor"][0] += arm.prices.opening_minor * len(book)
+    figures.lines = len(book)
+    figures.cuts_open = int((tally.cut_since > 0).sum())
+    return _Played(figures, book, tally, bad)
+
+
+def moments(setting: Setting, span: Span, start: Life, arm: Arm) -> Iterator[Moment]:
+    """Yield the months of a block under one set of rules.
+
+    Parameters
+    ----------
+    setting : Setting
+    span : Span
+    start : Life
+        From `population.warm`.
+    arm : Arm
+    """
+    life, book = start, opened(arm.rules, arm.card, start)
+    tally = Tally.of(book, arm.prices)
+    for _ in range(setting.months):
+        after = live(life, span, setting.seed, book.limits(len(span)), setting.economy)
+        fresh = reviewed(book, life, after)
+        told, now = month_of(fresh, book, after, tally, arm.prices)
+        yield Moment(after, book, fresh, told, tally, now)
+        life, book, tally = after, fresh, now
+
+
+def _swapped(played: list[_Played], people: int) -> Swap:
+    """Return the four cells of two sets of rules."""
+    first, second = played
+    has = [np.zeros(people, np.bool_), np.zeros(people, np.bool_)]
+    sums: list[dict[str, NDArray[np.float64]]] = []
+    for place, one in enumerate(played):
+        has[place][one.book.rows] = True
+        wide: dict[str, NDArray[np.float64]] = {}
+        for name, values in (
+            ("limit_minor", one.book.lines.effective_limit_minor.astype(np.float64)),
+            ("profit_minor", one.tally.profit_minor),
+        ):
+            wide[name] = np.zeros(people)
+            wide[name][one.book.rows] = values
+        sums.append(wide)
+    cells = {
+        "both": has[0] & has[1],
+        "only_first": has[0] & ~has[1],
+        "only_second": ~has[0] & has[1],
+        "neither": ~has[0] & ~has[1],
+    }
+    found: dict[str, dict[str, Any]] = {}
+    for name, those in cells.items():
+        found[name] = {
+            "people": float(those.sum()),
+            "bad_first": float((first.bad & those).sum()),
+            "bad_second": float((second.bad & those).sum()),
+        }
+        for place, order in enumerate(("first", "second")):
+            for figure, values in sums[place].items():
+                found[name][f"{figure}_{order}"] = float(values[those].sum())
+    return Swap(found)
