@@ -1,4 +1,4 @@
-"""`confide replay`: a policy's rules played through on customers whose story is known."""
+"""`confide replay`: a policy's rules played through, on a known story or on a simulated world."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from server.commands import replay_world
 from server.commands.common import Format, FormatOption, emit
 from server.limits.line.golden import REPAID_ON, Row, Trace, frequent, run, stable, with_downturn
 from server.limits.rules.line_lint import parse_line_policy
@@ -14,7 +15,7 @@ from server.limits.rules.line_policy import LinePolicy
 from server.policies import embedded
 from shared.errors import EnvironmentFault
 
-replay = typer.Typer(no_args_is_help=True, help="Play a policy's rules through on a known story.")
+replay = typer.Typer(no_args_is_help=True, help="Try a policy's rules before they meet people.")
 LinePolicyOption = Annotated[
     Path | None,
     typer.Option("--line-policy", help="A policy of a line's life; without one, the reference."),
@@ -28,7 +29,12 @@ _LEGEND = (
 
 @replay.callback()
 def root() -> None:
-    """Play a policy's rules through on a known story."""
+    """Try a policy's rules before they meet people."""
+
+
+replay.command("world")(replay_world.world)
+replay.command("frontier")(replay_world.frontier)
+replay.command("customer")(replay_world.customer)
 
 
 @replay.command()

@@ -193,6 +193,14 @@ def lines_of(outcome: Outcome, names: tuple[str, ...]) -> Iterator[str]:
             yield f"  {label:<32}{cells}"
     for name, figures in zip(names, outcome.figures, strict=True):
         yield ""
+        yield f"{name}, whoever was never late"
+        yield f"{'':<34}" + "".join(f"{head:>13}" for head in _PUNCTUAL)
+        for group, one in figures.groups.items():
+            lines = max(one["lines"], 1.0)
+            first, last = one["first_minor"] / lines / 100, one["last_minor"] / lines / 100
+            whole = one["whole"] / lines
+            yield f"  {group:<32}{one['lines']:>13,.0f}{first:>13,.0f}{last:>13,.0f}{whole:>13.1%}"
+        yield ""
         yield f"{name}, by month"
         yield f"{'month':>6}{'lines':>10}{'limit':>10}" + "".join(
             f"{head:>9}" for head in ("used", "late", "lowered", "raised")
@@ -211,6 +219,7 @@ def lines_of(outcome: Outcome, names: tuple[str, ...]) -> Iterator[str]:
     yield "Nobody here is real: people, money and economy are simulated."
 
 
+_PUNCTUAL = ("lines", "first limit", "last limit", "kept whole")
 # The three whom a policy has an effect on (M108), and what the rest of the market sees of it.
 _LEVELS = {
     "borrowers": (

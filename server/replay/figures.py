@@ -22,6 +22,9 @@ _STATES: Final = (
     State.FROZEN,
 )
 _MONTHS_A_YEAR: Final = 12
+#: Draws in a month that are often, as rule B01 of the reference counts them, and shares of the
+#: first limit that are much and little.
+OFTEN, HALF, HARDLY = 6, 0.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,9 @@ class Figures:
         Reasons that reviews gave, over all months.
     waited : dict of int to int
         Months from a cut until the limit before it was back, and how many lines waited so long.
+    groups : dict of str to dict of str to float
+        Of those who were never late on card or line: all of them, and by how they used the line.
+        Lines, their first and last limits, and how many have theirs whole at the end.
     cuts_open : int
         Lines whose limit was not back at the end.
     people, lines : int
@@ -100,6 +106,7 @@ class Figures:
     months: dict[str, Floats] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     waited: dict[int, int] = field(default_factory=dict)
+    groups: dict[str, dict[str, float]] = field(default_factory=dict)
     cuts_open: int = 0
     people: int = 0
     lines: int = 0
@@ -112,6 +119,10 @@ class Figures:
             self.codes[code] = self.codes.get(code, 0) + number
         for months, number in other.waited.items():
             self.waited[months] = self.waited.get(months, 0) + number
+        for name, group in other.groups.items():
+            mine = self.groups.setdefault(name, dict.fromkeys(group, 0.0))
+            for key, value in group.items():
+                mine[key] += value
         self.cuts_open += other.cuts_open
         self.people += other.people
         self.lines += other.lines
@@ -124,6 +135,7 @@ class Figures:
             "months": {name: values.tolist() for name, values in self.months.items()},
             "codes": dict(sorted(self.codes.items())),
             "waited_months": {str(key): self.waited[key] for key in sorted(self.waited)},
+            "punctual": self.groups,
             "cuts_not_restored": self.cuts_open,
         }
 
@@ -185,6 +197,68 @@ def month_of(
         before_cut=np.where(first, was, tally.before_cut),
     )
     return found, after
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How each line was used so far.
+
+    Parameters
+    ----------
+    first_minor : (m,) int64
+        The limit that it was opened with.
+    late : (m,) bool
+        Whether its owner was ever late, on card or line.
+    most_minor : (m,) float64
+        The most that was owed.
+    draws : (m,) int64
+        The most draws in a month.
+    """
+
+    first_minor: NDArray[np.int64]
+    late: NDArray[np.bool_]
+    most_minor: Floats
+    draws: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, book: Book) -> Use:
+        """Return the use of fresh lines."""
+        size = len(book)
+        first = book.lines.effective_limit_minor
+        return cls(first, np.zeros(size, np.bool_), np.zeros(size), np.zeros(size, np.int64))
+
+    def then(self, book: Book, life: Life) -> Use:
+        """Return it a month later."""
+        assert life.drawn is not None
+        rows = book.rows
+        late = (life.card.late[rows] > 0) | (life.line.late[rows] > 0)
+        return Use(
+            self.first_minor,
+            self.late | late,
+            np.maximum(self.most_minor, life.line.bill[rows]),
+            np.maximum(self.draws, life.drawn.draws[rows]),
+        )
+
+    def groups(self, book: Book) -> dict[str, dict[str, float]]:
+        """Return what became of the limits of those who were never late."""
+        last, share = book.lines.effective_limit_minor, self.most_minor / self.first_minor
+        often = self.draws >= OFTEN
+        kinds = {
+            "all": np.ones(last.size, np.bool_),
+            "hardly used it": share < HARDLY,
+            "used half or more": share >= HALF,
+            "used half or more, drew often": (share >= HALF) & often,
+            "used half or more, drew seldom": (share >= HALF) & ~often,
+        }
+        return {
+            name: {
+                "lines": float((those & ~self.late).sum()),
+                "first_minor": float(self.first_minor[those & ~self.late].sum()),
+                "last_minor": float(last[those & ~self.late].sum()),
+                "whole": float((last >= self.first_minor)[those & ~self.late].sum()),
+            }
+            for name, those in kinds.items()
+        }
 
 
 def waits(before: Tally, after: Tally, month: int) -> Mapping[int, int]:

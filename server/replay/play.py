@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from server.replay.book import Book, Rules, opened, reviewed
 from server.replay.card import ReplayCard, fit
-from server.replay.figures import Figures, Prices, Tally, codes_of, month_of, waits
+from server.replay.figures import Figures, Prices, Tally, Use, codes_of, month_of, waits
 from server.replay.population import DEFAULT_LATE, Life, defaults, features, live, warm
 from shared.errors import EnvironmentFault
 from shared.world.chance import BLOCK, Span, spans
@@ -224,7 +224,9 @@ def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
     bad = np.zeros(len(span), np.bool_)
     book: Book | None = None
     tally: Tally | None = None
+    use: Use | None = None
     for one in moments(setting, span, start, arm):
+        use = (use or Use.of(one.before)).then(one.book, one.life)
         told.append(one.figures)
         for code, number in codes_of(one.book).items():
             figures.codes[code] = figures.codes.get(code, 0) + number
@@ -234,6 +236,8 @@ def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
         book, tally = one.book, one.tally
     assert book is not None  # there is a month
     assert tally is not None
+    assert use is not None
+    figures.groups = use.groups(book)
     figures.months = {name: np.array([one[name] for one in told]) for name in told[0]}
     figures.months["cost_minor"][0] += arm.prices.opening_minor * len(book)
     figures.lines = len(book)

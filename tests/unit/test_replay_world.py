@@ -247,6 +247,18 @@ def replace_waited(figures):
     return other
 
 
+def test_whoever_is_never_late_is_told_apart_by_use(arm):
+    groups = play(setting(arm, months=12)).figures[0].groups
+    every, half = groups["all"], groups["used half or more"]
+    assert 0 < half["lines"] < every["lines"] < 3000
+    parts = (groups["used half or more, drew often"], groups["used half or more, drew seldom"])
+    for key in ("lines", "first_minor", "last_minor", "whole"):
+        assert sum(part[key] for part in parts) == half[key]
+    # What the rules do to those who use their line and always pay: the finding of `docs/replay.md`.
+    left = {name: one["last_minor"] / one["first_minor"] for name, one in groups.items()}
+    assert left["used half or more"] < left["all"] < left["hardly used it"]
+
+
 def test_fresh_lines_have_cost_what_winning_them_costs(arm):
     book = opened(arm.rules, arm.card, warm(SPAN, SEED))
     tally = Tally.of(book, PRICES)
