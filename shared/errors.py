@@ -33,7 +33,7 @@ line and the service cannot drift apart; `docs/exit-codes.md` is checked against
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ConfideError(Exception):
@@ -71,6 +71,19 @@ class ConfideError(Exception):
     def __str__(self) -> str:
         where = f"{self.party}: " if self.party else ""
         return f"{where}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come through whole from another process, whatever a class is made with."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(
+    kind: type[ConfideError], arguments: tuple[Any, ...], state: dict[str, Any]
+) -> ConfideError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(ConfideError):

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from clients.world.making import World, cores, make
+from clients.world.making import World, make
+from shared.edge.workers import cores
 from shared.world.economy import ECONOMIES
 
 SCHEMA_VERSION = 1

@@ -6,12 +6,8 @@ holds more than one part in memory.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,7 +16,7 @@ import pyarrow.parquet
 
 from clients.world.records import HOLDERS, Seen
 from shared.edge.files import atomic_file, atomic_folder, write_atomic
-from shared.errors import EnvironmentFault
+from shared.edge.workers import shared_out
 from shared.world.chance import BLOCK, Span, luck, spans, stream
 from shared.world.economy import ECONOMIES, Economy, season
 from shared.world.month import BEGINNING, NORMALS, UNIFORMS, begin, month
@@ -142,7 +138,7 @@ def make(
     rows = dict.fromkeys(HOLDERS, 0)
     with atomic_folder(folder) as into:
         write = partial(_write_part, into, world)
-        for done, written in enumerate(_each(write, parts, processes), start=1):
+        for done, written in enumerate(shared_out(write, range(parts), processes), start=1):
             for holder, more in written.items():
                 rows[holder] += more
             if tell:
@@ -150,22 +146,6 @@ def make(
         text = "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(world).items())
         write_atomic(into / "world.toml", text.encode())
     return rows
-
-
-def _each(
-    write: Callable[[int], dict[str, int]], parts: int, processes: int
-) -> Iterator[dict[str, int]]:
-    if processes == 1 or parts == 1:
-        yield from map(write, range(parts))
-        return
-    try:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(write, range(parts))
-    except BrokenProcessPool as error:
-        raise EnvironmentFault(
-            "a process that wrote a part of the world was killed",
-            hint="is there memory enough? --processes 1 needs least",
-        ) from error
 
 
 def _write_part(folder: Path, world: World, part: int) -> dict[str, int]:
@@ -256,8 +236,3 @@ def ids(span: Span, seed: int) -> list[str]:
 
 def _toml(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def cores() -> int:
-    """Return how many processes may run at once."""
-    return len(os.sched_getaffinity(0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -22,6 +21,7 @@ from server.replay.card import FEATURES
 from server.replay.figures import Prices
 from server.replay.play import Arm, Outcome, Setting, learn, moments, play
 from server.replay.population import warm
+from shared.edge.workers import cores
 from shared.errors import NotFound, UsageError
 from shared.world.chance import BLOCK, Span
 from shared.world.economy import ECONOMIES
@@ -77,7 +77,7 @@ def world(
         other = against_policy or policy, against_line_policy or line_policy
         arms.append(_arm("the other rules", *other, against_holders or holders or [], seed))
     setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], tuple(arms))
-    outcome = play(setting, processes=processes or len(os.sched_getaffinity(0)), tell=_tell)
+    outcome = play(setting, processes=processes or cores(), tell=_tell)
     if form is Format.JSON:
         emit(told.mapping(outcome, tuple(arm.rules.name for arm in arms)))
         return
@@ -103,7 +103,7 @@ def frontier(
     wanted = sorted(set(times or _TIMES))
     arms = tuple(bearing(arm, Decimal(str(one))) for one in wanted)
     setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], arms)
-    outcome = play(setting, processes=len(os.sched_getaffinity(0)), tell=_tell)
+    outcome = play(setting, processes=cores(), tell=_tell)
     rows = [told.summary(figures) for figures in outcome.figures]
     best = told.efficient(rows)
     if form is Format.JSON:

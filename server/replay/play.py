@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -23,7 +20,7 @@ from server.replay.book import Book, Rules, opened, reviewed
 from server.replay.card import ReplayCard, fit
 from server.replay.figures import Figures, Prices, Tally, Use, codes_of, month_of, waits
 from server.replay.population import DEFAULT_LATE, Life, defaults, features, live, warm
-from shared.errors import EnvironmentFault
+from shared.edge.workers import shared_out
 from shared.world.chance import BLOCK, Span, spans
 from shared.world.economy import Economy
 
@@ -177,7 +174,8 @@ def play(
     """
     blocks = list(spans(setting.people))
     outcome: Outcome | None = None
-    for done, one in enumerate(_each(partial(play_block, setting), blocks, processes), start=1):
+    played = shared_out(partial(play_block, setting), blocks, processes)
+    for done, one in enumerate(played, start=1):
         if outcome is None:
             outcome = one
         else:
@@ -186,20 +184,6 @@ def play(
             tell(done, len(blocks))
     assert outcome is not None  # there are people
     return outcome
-
-
-def _each(work: Callable[[Span], Outcome], blocks: list[Span], processes: int) -> Iterator[Outcome]:
-    if processes == 1 or len(blocks) == 1:
-        yield from map(work, blocks)
-        return
-    try:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(work, blocks)
-    except BrokenProcessPool as error:
-        raise EnvironmentFault(
-            "a process that played a part of the replay was killed",
-            hint="is there memory enough? --processes 1 needs least",
-        ) from error
 
 
 def play_block(setting: Setting, span: Span) -> Outcome:

@@ -11,10 +11,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from shared.world.traits import FITTED
+from tests.support import data_path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCORECARD_KEYS = {
@@ -145,3 +149,35 @@ def test_alignment_bench_finds_the_same_customers_with_every_backend(tmp_path):
         "x25519": 200,
         "p256": 200,
     }
+
+
+def test_the_simulated_world_is_as_near_to_real_months_as_is_said(tmp_path):
+    """These bars are no times: the same world is as near on every machine."""
+    table = data_path("uci_default/UCI_Credit_Card.csv.gz")
+    report, done = run_script("calibrate_world.py", tmp_path, "--data", table)
+    assert done.returncode == 0, done.stdout
+    assert len(report["rates"]) == 14
+    assert set(report["aucs"]) == {"bank", "payments", "ecommerce", "bureau", "all"}
+    # And it is the script that says so: people who never answer for what they owe are too far off.
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from _calibration import figures, real_months, world_months  # noqa: PLC0415
+
+    real = figures(real_months(table))
+    careless = figures(world_months(8192, 1, replace(FITTED, miss=FITTED.miss + 1.0)))
+    assert careless["late in a month"] > 1.15 * real["late in a month"]
+
+
+def test_world_bench_writes_as_many_rows_in_one_process_and_in_two(tmp_path):
+    words = ("--people", 70_000, "--csv-people", 5000, "--months", 2, "--repeats", 1)
+    report, _ = run_script("bench_world.py", tmp_path, *words)
+    assert report["one process"]["rows"] == report["two processes"]["rows"] > 500_000
+    assert report["whole, as CSV"]["rows"] > 30_000
+    assert len(report["bars"]) == 2
+
+
+def test_replay_bench_plays_the_lines_that_were_asked_for(tmp_path):
+    words = ("--lines", 9_000, "--months", 2, "--repeats", 1)
+    report, _ = run_script("bench_replay.py", tmp_path, *words)
+    assert report["2 cores"]["lines"] == report["1 cores"]["lines"]
+    assert abs(report["2 cores"]["lines"] / 9_000 - 1) < 0.05
+    assert set(report) >= {"machine", "versions", "load", "reviews", "scoring", "bars"}

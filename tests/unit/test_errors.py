@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -11,6 +12,8 @@ from shared.errors import (
     ConfigError,
     ContractChanged,
     DataError,
+    PartyLost,
+    ReleaseRefused,
     RunFailed,
     UsageError,
     codes,
@@ -82,3 +85,14 @@ def test_what_a_party_reports_ends_with_its_own_exit_status(code):
 
 def test_a_code_from_another_version_counts_as_a_defect():
     assert RunFailed("wrong", reported="from-the-future").exit_status == 5
+
+
+def test_every_error_comes_through_whole_from_another_process():
+    for error in (
+        DataError("bank.csv", ["ID: missing", "AGE: missing"], hint="see the contract"),
+        PartyLost("does not answer", party="bank", hint="see its log"),
+        ReleaseRefused("the release is another one", check="digest"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error)
+        assert (str(again), again.__dict__, again.args) == (str(error), error.__dict__, error.args)

@@ -19,7 +19,7 @@ from server.replay.card import FEATURES, grade_places, scores
 from server.replay.figures import Prices, Tally
 from server.replay.play import Arm, Outcome, Setting, learn, moments, play
 from server.replay.population import DEFAULT_LATE, _strain, features, live, warm
-from shared.errors import DataError, EnvironmentFault
+from shared.errors import DataError
 from shared.metrics import roc_auc
 from shared.world.chance import BLOCK, Span, spans
 from shared.world.economy import ECONOMIES, Economy
@@ -264,17 +264,6 @@ def test_fresh_lines_have_cost_what_winning_them_costs(arm):
     tally = Tally.of(book, PRICES)
     assert (tally.profit_minor == -PRICES.opening_minor).all()
     assert day_of(0).isoformat() == "2026-01-01"
-
-
-def kills(span):
-    import os  # noqa: PLC0415 - runs in another process
-
-    os._exit(9)
-
-
-def test_a_process_that_is_killed_is_said_so():
-    with pytest.raises(EnvironmentFault, match="was killed"):
-        list(playing._each(kills, list(spans(2 * BLOCK)), 2))
 
 
 def test_the_command_tells_two_policies_beside_each_other(confide, tmp_path):

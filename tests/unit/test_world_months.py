@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -188,16 +187,6 @@ def test_a_folder_that_is_there_stays_and_a_full_disk_leaves_nothing(folder, tmp
     with pytest.raises(EnvironmentFault, match="disk is full"):
         make(tmp_path / "new", World(10, 1))
     assert list(tmp_path.iterdir()) == []
-
-
-def dies(part):
-    os._exit(9)
-
-
-def test_a_process_that_is_killed_is_said_so():
-    with pytest.raises(EnvironmentFault, match="was killed") as told:
-        list(making._each(dies, 3, 2))
-    assert "memory" in told.value.hint
 
 
 def test_the_command_writes_a_world_and_says_how_many_rows(confide, tmp_path):
