@@ -3,10 +3,10 @@
     python scripts/check_promises.py --customers 10000 --json promises.json
 
 Simulated people live with a line for some months. Each whose limit is not whole is then told its
-way back, as a customer of the service is: which steps, on which days, if every review is clean. From
-there on they keep to it - few draws, little use, nothing overdue - and nothing else changes; the
-reviews are those of the service. Ends with 1 if one of them has less on the day of a step than was
-promised for it.
+way back, as a customer of the service is: which steps, on which days, if every review is clean.
+From there on they keep to it - few draws, little use, nothing overdue - and nothing else changes;
+the reviews are those of the service. Ends with 1 if one of them has less on the day of a step than
+was promised for it.
 """
 
 from __future__ import annotations
