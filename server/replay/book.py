@@ -43,6 +43,7 @@ DAYS: Final = 30
 _PRODUCT: Final = "revolving_consumer"
 _NO_DRAWS: Final = (State.FROZEN, State.CLOSED, State.PENDING)
 _SHORT: Final = 3
+_AGREED: Final = ("base_limit_minor", "approved_limit_minor", "effective_limit_minor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,15 @@ class Rules:
     policy : Policy
     pack : Pack
     line : LinePolicy
+    allocated : Decimal
+        Share of what the caps allow that the lender's own budget reaches for, in (0, 1].
     """
 
     name: str
     policy: Policy
     pack: Pack
     line: LinePolicy
+    allocated: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +186,47 @@ def reviewed(book: Book, before: Life, life: Life) -> Book:
     done = review_batch(Columns(book.lines, facts), targets, book.rules.line, day)
     return replace(
         book,
-        lines=done.line,
+        lines=accepted(done.line, targets, book.rules.line, day),
         clear_since=clear,
         last_draw_on=drawn_on,
         spending=spending,
         reviewed=done,
         prob_micro=prob,
+    )
+
+
+def accepted(
+    lines: LineColumns, targets: TargetColumns, policy: LinePolicy, day: date
+) -> LineColumns:
+    """Return lines after everybody took what was offered, as `limit_acts.accept_offer` has it.
+
+    Parameters
+    ----------
+    lines : LineColumns
+    targets : TargetColumns
+        Of the day.
+    policy : LinePolicy
+    day : date
+    """
+    today, quantum = day.toordinal(), policy.quantum_minor
+    limit = np.minimum(lines.offer_minor, targets.lowest_minor) // quantum * quantum
+    takes = (lines.offer_minor != NONE) & (lines.offer_until >= today) & ~targets.is_silent
+    takes &= lines.is_in(State.ACTIVE) & (limit > lines.effective_limit_minor)
+    agreed: dict[str, Any] = {
+        name: np.where(takes, limit, getattr(lines, name))
+        for name in (*_AGREED, "caps_limit_minor")
+    }
+    advised = np.maximum(lines.advised_limit_minor, limit)
+    return replace(
+        lines,
+        **agreed,
+        advised_limit_minor=np.where(takes, advised, lines.advised_limit_minor),
+        increased_on=np.where(takes, today, lines.increased_on).astype(np.int32),
+        changed_on=np.where(takes, today, lines.changed_on).astype(np.int32),
+        version=(lines.version + takes).astype(np.int32),
+        offer_minor=np.where(takes, NONE, lines.offer_minor),
+        offer_made_on=np.where(takes, NEVER, lines.offer_made_on).astype(np.int32),
+        offer_until=np.where(takes, NEVER, lines.offer_until).astype(np.int32),
     )
 
 
@@ -254,7 +293,8 @@ def _targets(
         capital_minor=none,
         partner_minor=none,
     )
-    return targets_of(rules.policy, rules.pack, found, inputs, rules.line, day)
+    own = (rules.allocated,)
+    return targets_of(rules.policy, rules.pack, found, inputs, rules.line, day, scales=own)
 
 
 def _lines(
@@ -271,9 +311,8 @@ def _lines(
         for field in fields(one)
         if isinstance(value := getattr(one, field.name), np.ndarray)
     }
-    agreed = ("base_limit_minor", "approved_limit_minor", "effective_limit_minor")
-    other = ("advised_limit_minor", "caps_limit_minor")
-    limited = dict.fromkeys((*agreed, *other), limits.astype(np.int64))
+    every = (*_AGREED, "advised_limit_minor", "caps_limit_minor")
+    limited = dict.fromkeys(every, limits.astype(np.int64))
     return replace(one, **many | limited | {"score": score.astype(np.int32)})
 
 

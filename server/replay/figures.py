@@ -93,6 +93,8 @@ class Figures:
         Each figure by month, the first month first; the cost of winning customers is the first's.
     codes : dict of str to int
         Reasons that reviews gave, over all months.
+    causes : dict of str to int
+        The same of those reviews that lowered a limit.
     waited : dict of int to int
         Months from a cut until the limit before it was back, and how many lines waited so long.
     groups : dict of str to dict of str to float
@@ -105,6 +107,7 @@ class Figures:
 
     months: dict[str, Floats] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
+    causes: dict[str, int] = field(default_factory=dict)
     waited: dict[int, int] = field(default_factory=dict)
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
     cuts_open: int = 0
@@ -115,8 +118,7 @@ class Figures:
         """Add the figures of other people."""
         for name, values in other.months.items():
             self.months[name] = self.months[name] + values if name in self.months else values
-        for code, number in other.codes.items():
-            self.codes[code] = self.codes.get(code, 0) + number
+        self.note(other.codes, other.causes)
         for months, number in other.waited.items():
             self.waited[months] = self.waited.get(months, 0) + number
         for name, group in other.groups.items():
@@ -127,6 +129,12 @@ class Figures:
         self.people += other.people
         self.lines += other.lines
 
+    def note(self, codes: Mapping[str, int], causes: Mapping[str, int]) -> None:
+        """Add reasons, and those of lowered limits."""
+        for mine, more in ((self.codes, codes), (self.causes, causes)):
+            for code, number in more.items():
+                mine[code] = mine.get(code, 0) + number
+
     def to_mapping(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return {
@@ -134,6 +142,7 @@ class Figures:
             "lines": self.lines,
             "months": {name: values.tolist() for name, values in self.months.items()},
             "codes": dict(sorted(self.codes.items())),
+            "causes": dict(sorted(self.causes.items())),
             "waited_months": {str(key): self.waited[key] for key in sorted(self.waited)},
             "punctual": self.groups,
             "cuts_not_restored": self.cuts_open,
@@ -181,13 +190,13 @@ def month_of(
         "expected_loss_minor": float(expected.sum()),
         "earned_minor": float(earned.sum()),
         "cost_minor": float(cost.sum()),
-        "lowered": float((limit < was).sum()),
+        "lowered": float(lowered(book, before).sum()),
         "raised": float((limit > was).sum()),
     }
     found |= {f"is_{state.value}": float(book.lines.is_in(state).sum()) for state in _STATES}
     found |= {name: float(book.reviewed.did(name).sum()) for name in EVENTS}
-    lowered, back = limit < was, (tally.cut_since > 0) & (limit >= tally.before_cut)
-    first = lowered & (tally.cut_since == 0)
+    back = (tally.cut_since > 0) & (limit >= tally.before_cut)
+    first = lowered(book, before) & (tally.cut_since == 0)
     since = np.where(first, life.number, np.where(back, 0, tally.cut_since))
     after = Tally(
         lost=tally.lost | fresh,
@@ -268,13 +277,18 @@ def waits(before: Tally, after: Tally, month: int) -> Mapping[int, int]:
     return dict(zip(months.tolist(), lines.tolist(), strict=True))
 
 
-def codes_of(book: Book) -> dict[str, int]:
-    """Return how often the last reviews gave each reason."""
+def codes_of(book: Book, those: NDArray[np.bool_] | None = None) -> dict[str, int]:
+    """Return how often the last reviews gave each reason, to all lines or to some."""
     assert book.reviewed is not None
-    places = book.reviewed.reasons
+    places = book.reviewed.reasons if those is None else book.reviewed.reasons[those]
     counts = np.bincount(places[places >= 0], minlength=len(book.reviewed.codes))
     return {
         code: int(number)
         for code, number in zip(book.reviewed.codes, counts, strict=True)
         if number
     }
+
+
+def lowered(book: Book, before: Book) -> NDArray[np.bool_]:
+    """Return whose limit the last reviews lowered."""
+    return book.lines.effective_limit_minor < before.lines.effective_limit_minor

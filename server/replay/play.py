@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from server.replay.book import Book, Rules, opened, reviewed
 from server.replay.card import ReplayCard, fit
-from server.replay.figures import Figures, Prices, Tally, Use, codes_of, month_of, waits
+from server.replay.figures import Figures, Prices, Tally, Use, codes_of, lowered, month_of, waits
 from server.replay.population import DEFAULT_LATE, Life, defaults, features, live, warm
 from shared.edge.workers import shared_out
 from shared.world.chance import BLOCK, Span, spans
@@ -212,8 +212,8 @@ def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
     for one in moments(setting, span, start, arm):
         use = (use or Use.of(one.before)).then(one.book, one.life)
         told.append(one.figures)
-        for code, number in codes_of(one.book).items():
-            figures.codes[code] = figures.codes.get(code, 0) + number
+        causes = codes_of(one.book, lowered(one.book, one.before))
+        figures.note(codes_of(one.book), causes)
         for waited, lines in waits(one.tally_before, one.tally, one.life.number).items():
             figures.waited[waited] = figures.waited.get(waited, 0) + lines
         bad |= one.life.card.late >= DEFAULT_LATE
