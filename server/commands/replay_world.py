@@ -14,13 +14,17 @@ import typer
 
 from server.accounts.scores import load_policy
 from server.commands.common import Format, FormatOption, emit
+from server.commands.report import Tongue
 from server.limits.batch.columns import STATES
 from server.replay import told
 from server.replay.book import DAYS, Rules
 from server.replay.card import FEATURES
+from server.replay.evidence import gather
 from server.replay.figures import Prices
 from server.replay.play import Arm, Outcome, Setting, learn, moments, play
 from server.replay.population import warm
+from shared.edge.clock import utc_now
+from shared.edge.files import write_atomic
 from shared.edge.workers import cores
 from shared.errors import NotFound, UsageError
 from shared.world.chance import BLOCK, Span
@@ -127,6 +131,46 @@ def bearing(arm: Arm, times: Decimal) -> Arm:
     cap = replace(policy.expected_loss, most_minor=most)
     rules = replace(arm.rules, name=f"{times}", policy=replace(policy, expected_loss=cap))
     return replace(arm, rules=rules)
+
+
+def report(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path(
+        "replay.html"
+    ),
+    people: PeopleOption = 20_000,
+    months: MonthsOption = 24,
+    seed: SeedOption = 1,
+    policy: PolicyOption = None,
+    line_policy: LinePolicyOption = None,
+    lang: Annotated[Tongue, typer.Option(help="Language of the report.")] = Tongue.EN,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Answer the questions of borrowers from a replay, as one HTML file with pictures."""
+    from server.report.evidence import evidence_of  # noqa: PLC0415 - templates take a moment
+
+    rules, prices = _rules("these rules", policy, line_policy)
+    found = gather(
+        rules,
+        prices,
+        people=people,
+        months=months,
+        seed=seed,
+        processes=cores(),
+        tell=_tell,
+    )
+    again = f"confide replay report --people {people} --months {months} --seed {seed}"
+    again += "".join(
+        f" --{name} {path}"
+        for name, path in (("policy", policy), ("line-policy", line_policy))
+        if path
+    )
+    raw = evidence_of(found, lang.value, utc_now(), again).encode()
+    write_atomic(output, raw)
+    if form is Format.JSON:
+        arms = {name: told.summary(figures) for name, figures in found.figures.items()}
+        emit({"report": str(output.absolute()), "bytes": len(raw), "arms": arms})
+        return
+    typer.echo(f"{output}: {len(raw):,} bytes; nobody in it is real")
 
 
 def customer(
@@ -285,16 +329,20 @@ def _arm(
     ConfigError, EnvironmentFault
         Of a file.
     """
-    from server.commands.replay import load_line_policy  # noqa: PLC0415 - it mounts this command
-
     unknown = sorted(set(holders) - set(HOLDERS))
     if unknown:
         raise UsageError(f"no holder {unknown[0]!r}", hint=f"there are {', '.join(HOLDERS)}")
+    rules, prices = _rules(name, policy, line_policy)
+    return Arm(rules, learn(seed, frozenset(holders)), prices)
+
+
+def _rules(name: str, policy: Path | None, line_policy: Path | None) -> tuple[Rules, Prices]:
+    from server.commands.replay import load_line_policy  # noqa: PLC0415 - it mounts this command
+
     limits, pack = load_policy(policy)
     rules = Rules(name, limits, pack, load_line_policy(line_policy))
     loss = float(limits.expected_loss.lgd)
-    prices = Prices(float(limits.capacity.annual_rate), loss_given_default=loss)
-    return Arm(rules, learn(seed, frozenset(holders)), prices)
+    return rules, Prices(float(limits.capacity.annual_rate), loss_given_default=loss)
 
 
 def _tell(done: int, blocks: int) -> None:

@@ -90,14 +90,13 @@ def report_of(source: Source, wanted: Language, now: str) -> Report:
     results = results_of(source.release.manifest)
     costs = None if source.outcome is None else costs_of(source.outcome)
     pictures = draw(results, costs, texts)
-    style = f"{assets()['confide.css'].body.decode()}{STYLE}{_OWN}"
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    style, csp = head_of()
     view = _view(source, results, costs, pictures)
     html = environment().get_template("report/report.html").render(
         t=texts.say,
         texts=texts,
         lang=wanted,
-        csp=CSP.format(digest=digest),
+        csp=csp,
         style=style,
         csv=csv_address,
         named=lambda party: named(party, texts),
@@ -111,6 +110,13 @@ def report_of(source: Source, wanted: Language, now: str) -> Report:
         **view,
     )  # fmt: skip
     return Report(html, pictures.every())
+
+
+def head_of() -> tuple[str, str]:
+    """Return the style of a file that stands alone, and the policy that allows nothing else."""
+    style = f"{assets()['confide.css'].body.decode()}{STYLE}{_OWN}"
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return style, CSP.format(digest=digest)
 
 
 def csv_address(chart: Chart) -> str:
