@@ -245,6 +245,15 @@ def lines_of(outcome: Outcome, names: tuple[str, ...]) -> Iterator[str]:
             whole = one["whole"] / lines
             yield f"  {group:<32}{one['lines']:>13,.0f}{first:>13,.0f}{last:>13,.0f}{whole:>13.1%}"
         yield ""
+        yield f"{name}, by the grade that a line was opened in"
+        yield f"{'':<34}" + "".join(f"{head:>13}" for head in _GRADES)
+        for grade, one in figures.grades.items():
+            lines = max(one["opened"], 1.0)
+            yield (
+                f"  {grade:<32}{one['opened']:>13,.0f}{one['last']:>13,.0f}"
+                f"{one['whole'] / lines:>13.1%}{one['defaults'] / lines:>13.1%}"
+            )
+        yield ""
         yield f"{name}, by month"
         yield f"{'month':>6}{'lines':>10}{'limit':>10}" + "".join(
             f"{head:>9}" for head in ("used", "late", "lowered", "raised")
@@ -264,6 +273,7 @@ def lines_of(outcome: Outcome, names: tuple[str, ...]) -> Iterator[str]:
 
 
 _PUNCTUAL = ("lines", "first limit", "last limit", "kept whole")
+_GRADES = ("opened", "at the end", "kept whole", "in default")
 # The three whom a policy has an effect on (M108), and what the rest of the market sees of it.
 _LEVELS = {
     "borrowers": (

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from server.limits.line.line import State
 from server.replay.book import Book, in_default
+from server.replay.card import grade_places, scores
 from server.replay.population import MINOR, Life
 
 Floats = NDArray[np.float64]
@@ -100,6 +101,9 @@ class Figures:
     groups : dict of str to dict of str to float
         Of those who were never late on card or line: all of them, and by how they used the line.
         Lines, their first and last limits, and how many have theirs whole at the end.
+    grades : dict of str to dict of str to float
+        By grade: lines that were opened in it, how many of these have their first limit whole at
+        the end and how many are in default, and lines that are in it at the end.
     cuts_open : int
         Lines whose limit was not back at the end.
     people, lines : int
@@ -110,6 +114,7 @@ class Figures:
     causes: dict[str, int] = field(default_factory=dict)
     waited: dict[int, int] = field(default_factory=dict)
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
+    grades: dict[str, dict[str, float]] = field(default_factory=dict)
     cuts_open: int = 0
     people: int = 0
     lines: int = 0
@@ -121,10 +126,11 @@ class Figures:
         self.note(other.codes, other.causes)
         for months, number in other.waited.items():
             self.waited[months] = self.waited.get(months, 0) + number
-        for name, group in other.groups.items():
-            mine = self.groups.setdefault(name, dict.fromkeys(group, 0.0))
-            for key, value in group.items():
-                mine[key] += value
+        for mine, theirs in ((self.groups, other.groups), (self.grades, other.grades)):
+            for name, group in theirs.items():
+                sums = mine.setdefault(name, dict.fromkeys(group, 0.0))
+                for key, value in group.items():
+                    sums[key] += value
         self.cuts_open += other.cuts_open
         self.people += other.people
         self.lines += other.lines
@@ -145,6 +151,7 @@ class Figures:
             "causes": dict(sorted(self.causes.items())),
             "waited_months": {str(key): self.waited[key] for key in sorted(self.waited)},
             "punctual": self.groups,
+            "grades": self.grades,
             "cuts_not_restored": self.cuts_open,
         }
 
@@ -188,6 +195,7 @@ def month_of(
         "defaults": float(fresh.sum()),
         "loss_minor": float(loss.sum()),
         "expected_loss_minor": float(expected.sum()),
+        "score": float(scores(book.prob_micro)[alive].sum()),
         "earned_minor": float(earned.sum()),
         "cost_minor": float(cost.sum()),
         "lowered": float(lowered(book, before).sum()),
@@ -268,6 +276,31 @@ class Use:
             }
             for name, those in kinds.items()
         }
+
+
+def grades_of(first: Book, last: Book, tally: Tally) -> dict[str, dict[str, float]]:
+    """Return what became of the lines of each grade.
+
+    Parameters
+    ----------
+    first, last : Book
+        As the lines were opened, and at the end.
+    tally : Tally
+        At the end.
+    """
+    names = tuple(first.rules.policy.grades)
+    was, now = (grade_places(one.prob_micro, names) for one in (first, last))
+    whole = last.lines.effective_limit_minor >= first.lines.effective_limit_minor
+    found = {}
+    for place, name in enumerate(names):
+        those = was == place
+        found[name] = {
+            "opened": float(those.sum()),
+            "whole": float((those & whole & ~tally.lost).sum()),
+            "defaults": float((those & tally.lost).sum()),
+            "last": float(((now == place) & ~tally.lost).sum()),
+        }
+    return found
 
 
 def waits(before: Tally, after: Tally, month: int) -> Mapping[int, int]:

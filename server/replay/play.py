@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from server.replay.book import Book, Rules, opened, reviewed
 from server.replay.card import ReplayCard, fit
-from server.replay.figures import Figures, Prices, Tally, Use, codes_of, lowered, month_of, waits
+from server.replay.figures import (
+    Figures,
+    Prices,
+    Tally,
+    Use,
+    codes_of,
+    grades_of,
+    lowered,
+    month_of,
+    waits,
+)
 from server.replay.population import DEFAULT_LATE, Life, defaults, features, live, warm
 from shared.edge.workers import shared_out
 from shared.world.chance import BLOCK, Span, spans
@@ -209,8 +219,10 @@ def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
     book: Book | None = None
     tally: Tally | None = None
     use: Use | None = None
+    first: Book | None = None
     for one in moments(setting, span, start, arm):
-        use = (use or Use.of(one.before)).then(one.book, one.life)
+        first = first or one.before
+        use = (use or Use.of(first)).then(one.book, one.life)
         told.append(one.figures)
         causes = codes_of(one.book, lowered(one.book, one.before))
         figures.note(codes_of(one.book), causes)
@@ -221,6 +233,8 @@ def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
     assert book is not None  # there is a month
     assert tally is not None
     assert use is not None
+    assert first is not None
+    figures.grades = grades_of(first, book, tally)
     figures.groups = use.groups(book)
     figures.months = {name: np.array([one[name] for one in told]) for name in told[0]}
     figures.months["cost_minor"][0] += arm.prices.opening_minor * len(book)

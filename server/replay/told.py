@@ -92,6 +92,7 @@ def months_of(figures: Figures) -> list[dict[str, float]]:
                 "utilisation": one["outstanding_minor"] / limits,
                 "unmet_minor": one["unmet_minor"] / lines,
                 "late": one["late"] / lines,
+                "score": one["score"] / lines,
                 "defaults": one["defaults"] / lines,
                 "lowered": one["lowered"] / lines,
                 "raised": one["raised"] / lines,

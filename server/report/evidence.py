@@ -23,6 +23,8 @@ _MINOR: Final = 100
 # Codes that say how somebody stands, and not why a limit fell; the score's own are in the grade.
 _CAUSES: Final = ("P-", "M-", "C-", "B02", "B08", "I-")
 _MOST: Final = 6
+# Months after the end of a published cut in which its effect on scores is read.
+_LATER: Final = 3
 _GROUPS: Final = {
     "all": "all",
     "hardly used it": "idle",
@@ -162,11 +164,10 @@ def _often(figures: Figures) -> Section:
 
 def _macro(figures: Mapping[str, Figures], texts: Texts) -> Section:
     first, last = MACRO_MONTHS
-    limits = {
-        name: [one["limit_minor"] for one in months_of(figures[name])]
-        for name in ("rules", "macro")
-    }
+    months = {name: months_of(figures[name]) for name in ("rules", "macro")}
+    limits = {name: [one["limit_minor"] for one in found] for name, found in months.items()}
     at = min(last, len(limits["rules"])) - 1
+    later = min(last + _LATER, len(limits["rules"]))
     return Section(
         "macro",
         {
@@ -175,6 +176,9 @@ def _macro(figures: Mapping[str, Figures], texts: Texts) -> Section:
             "last": str(last),
             "during": _money(limits["macro"][at]),
             "without": _money(limits["rules"][at]),
+            "later": str(later),
+            "score": charts.number(months["macro"][later - 1]["score"], 1),
+            "score_without": charts.number(months["rules"][later - 1]["score"], 1),
             "after": _money(limits["macro"][-1]),
             "after_without": _money(limits["rules"][-1]),
         },

@@ -280,6 +280,20 @@ def test_whoever_is_never_late_is_told_apart_by_use(arm):
     assert left["used half or more"] < left["all"] < left["hardly used it"]
 
 
+def test_every_line_is_in_the_grade_it_was_opened_in_and_in_one_at_the_end(arm):
+    figures = play(setting(arm, months=12)).figures[0]
+    grades = figures.grades
+    assert list(grades) == ["A", "B", "C", "D", "E"]
+    assert sum(one["opened"] for one in grades.values()) == figures.lines
+    assert sum(one["last"] for one in grades.values()) == figures.months["lines"][-1]
+    assert sum(one["defaults"] for one in grades.values()) == figures.months["defaults"].sum()
+    assert grades["E"]["opened"] == 0  # no line is opened in it
+    share = {name: one["defaults"] / max(one["opened"], 1) for name, one in grades.items()}
+    assert share["B"] < share["C"] < share["D"]
+    mean = figures.months["score"] / figures.months["lines"]
+    assert 500 < mean.min() < mean.max() < 750
+
+
 def test_fresh_lines_have_cost_what_winning_them_costs(arm):
     book = opened(arm.rules, arm.card, warm(SPAN, SEED))
     tally = Tally.of(book, PRICES)
