@@ -48,6 +48,12 @@ HoldersOption = Annotated[
     list[str] | None,
     typer.Option("--holder", help="The card learns from these alone; again for more."),
 ]
+AllocatedOption = Annotated[
+    float,
+    typer.Option(
+        min=0.01, max=1.0, help="Share of what the caps allow that the own budget reaches for."
+    ),
+]
 _CYCLE = EconomyName.CYCLE  # type: ignore[attr-defined]
 _TIMES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -60,6 +66,7 @@ def world(
     policy: PolicyOption = None,
     line_policy: LinePolicyOption = None,
     holders: HoldersOption = None,
+    allocated: AllocatedOption = 1.0,
     against_policy: Annotated[
         Path | None, typer.Option(help="Another limit policy, on the same people.")
     ] = None,
@@ -70,16 +77,22 @@ def world(
         list[str] | None,
         typer.Option("--against-holder", help="Another card, of these holders alone."),
     ] = None,
+    against_allocated: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1.0, help="With partners who fund more, or fewer."),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=0, max=256, help="0: one a core. The figures are the same.")
     ] = 0,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Let simulated people live with a policy, or with two of them, and count what comes of it."""
-    arms = [_arm("these rules", policy, line_policy, holders or [], seed)]
-    if against_policy or against_line_policy or against_holders:
+    first = _arm("these rules", policy, line_policy, holders or [], seed)
+    arms = [reaching(first, allocated)]
+    if against_policy or against_line_policy or against_holders or against_allocated:
         other = against_policy or policy, against_line_policy or line_policy
-        arms.append(_arm("the other rules", *other, against_holders or holders or [], seed))
+        second = _arm("the other rules", *other, against_holders or holders or [], seed)
+        arms.append(reaching(second, against_allocated or allocated))
     setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], tuple(arms))
     outcome = play(setting, processes=processes or cores(), tell=_tell)
     if form is Format.JSON:
@@ -122,6 +135,11 @@ def frontier(
             f"{row['loss_rate']:>13.2%}{row['profit_total_minor'] / 100 / months:>16,.0f}"
             + ("" if good else "  beaten by another")
         )
+
+
+def reaching(arm: Arm, allocated: float) -> Arm:
+    """Return an arm whose budget reaches for a share of what the caps allow."""
+    return replace(arm, rules=replace(arm.rules, allocated=Decimal(str(allocated))))
 
 
 def bearing(arm: Arm, times: Decimal) -> Arm:

@@ -314,6 +314,15 @@ def test_the_command_tells_two_policies_beside_each_other(confide, tmp_path):
     assert arms[0]["summary"]["approved"] > arms[1]["summary"]["approved"]
 
 
+def test_the_command_plays_a_budget_that_reaches_for_less(confide):
+    words = ("--people", 2000, "--months", 3, "--allocated", 0.5, "--against-allocated", 1)
+    status, out, err = confide("replay", "world", *words, "--format", "json")
+    assert status == 0, err
+    own, joint = (one["summary"] for one in json.loads(out)["data"]["arms"])
+    assert own["limit_minor"] < 0.6 * joint["limit_minor"]
+    assert own["unmet_minor"] > joint["unmet_minor"]
+
+
 def test_the_frontier_tells_what_is_beaten_by_what(confide):
     rows = [
         {"loss_rate": loss, "profit_total_minor": profit}
