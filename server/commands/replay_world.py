@@ -21,7 +21,7 @@ from server.replay.book import DAYS, Rules
 from server.replay.card import FEATURES
 from server.replay.evidence import gather
 from server.replay.figures import Prices
-from server.replay.play import Arm, Outcome, Setting, learn, moments, play
+from server.replay.play import Arm, Outcome, Setting, learn, learn_on_lines, moments, play
 from server.replay.population import warm
 from shared.edge.clock import utc_now
 from shared.edge.files import write_atomic
@@ -81,6 +81,12 @@ def world(
         float | None,
         typer.Option(min=0.01, max=1.0, help="With partners who fund more, or fewer."),
     ] = None,
+    against_refresh: Annotated[
+        bool,
+        typer.Option(
+            "--against-refresh", help="With a card, after a year, that learned from repaid lines."
+        ),
+    ] = False,
     processes: Annotated[
         int, typer.Option(min=0, max=256, help="0: one a core. The figures are the same.")
     ] = 0,
@@ -89,10 +95,13 @@ def world(
     """Let simulated people live with a policy, or with two of them, and count what comes of it."""
     first = _arm("these rules", policy, line_policy, holders or [], seed)
     arms = [reaching(first, allocated)]
-    if against_policy or against_line_policy or against_holders or against_allocated:
+    differs = (against_policy, against_line_policy, against_holders, against_allocated)
+    if any(differs) or against_refresh:
         other = against_policy or policy, against_line_policy or line_policy
         second = _arm("the other rules", *other, against_holders or holders or [], seed)
-        arms.append(reaching(second, against_allocated or allocated))
+        second = reaching(second, against_allocated or allocated)
+        later = learn_on_lines(second, seed) if against_refresh else None
+        arms.append(replace(second, refreshed=later))
     setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], tuple(arms))
     outcome = play(setting, processes=processes or cores(), tell=_tell)
     if form is Format.JSON:

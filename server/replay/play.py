@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -39,6 +39,7 @@ _OUTCOME_MONTHS: Final = 12
 _LEARN_BLOCKS: Final = 4
 # The people that the card learns from live in a world of their own.
 _OTHER_WORLD: Final = 0x9E37_79B9
+_THIRD_WORLD: Final = 0x7F4A_7C15
 
 
 def _read_only(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
@@ -58,11 +59,14 @@ class Arm:
     rules : Rules
     card : ReplayCard
     prices : Prices
+    refreshed : ReplayCard or None
+        The card after the first year, where there is another: from `learn_on_lines`.
     """
 
     rules: Rules
     card: ReplayCard
     prices: Prices
+    refreshed: ReplayCard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,32 @@ def learn(seed: int, holders: frozenset[str] = frozenset()) -> ReplayCard:
     return fit(values, np.concatenate(found), holders)
 
 
+def learn_on_lines(arm: Arm, seed: int) -> ReplayCard:
+    """Return the card that a year with lines teaches: what was repaid comes back as labels (M30).
+
+    It is learned on other people once more, on those alone whom the first card and the rules gave a
+    line, and only when their year is over: nobody counts as good before that.
+
+    Parameters
+    ----------
+    arm : Arm
+    seed : int
+    """
+    seen: list[dict[str, NDArray[np.float64]]] = []
+    found = []
+    other = seed ^ _THIRD_WORLD
+    people = _LEARN_BLOCKS * BLOCK
+    setting = Setting(people, _OUTCOME_MONTHS, other, Economy(swing=0.0), (arm,))
+    for span in spans(people):
+        start = warm(span, other)
+        *_, last = moments(setting, span, start, arm)
+        values = features(start)
+        seen.append({name: one[last.book.rows] for name, one in values.items()})
+        found.append(last.tally.lost)
+    together = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
+    return fit(together, np.concatenate(found))
+
+
 def play(
     setting: Setting,
     *,
@@ -257,6 +287,8 @@ def moments(setting: Setting, span: Span, start: Life, arm: Arm) -> Iterator[Mom
     life, book = start, opened(arm.rules, arm.card, start)
     tally = Tally.of(book, arm.prices)
     for _ in range(setting.months):
+        if arm.refreshed and life.number >= _OUTCOME_MONTHS:
+            book = replace(book, card=arm.refreshed)
         after = live(life, span, setting.seed, book.limits(len(span)), setting.economy)
         fresh = reviewed(book, life, after)
         told, now = month_of(fresh, book, after, tally, arm.prices)

@@ -20,7 +20,7 @@ from server.replay import told
 from server.replay.book import Rules, day_of, opened, reviewed
 from server.replay.card import FEATURES, grade_places, scores
 from server.replay.figures import Prices, Tally
-from server.replay.play import Arm, Outcome, Setting, learn, moments, play
+from server.replay.play import Arm, Outcome, Setting, learn, learn_on_lines, moments, play
 from server.replay.population import DEFAULT_LATE, _strain, features, live, warm
 from shared.errors import Conflict, DataError, Refused
 from shared.metrics import roc_auc
@@ -138,6 +138,16 @@ def test_a_card_is_learned_on_other_people_and_on_what_some_holders_see(card):
     assert {name for plan in card.plans for name in plan.features} - owned
     with pytest.raises(DataError, match="no defaults"):
         playing.fit(features(warm(SPAN, SEED)), np.zeros(len(SPAN), np.bool_))
+
+
+def test_a_refreshed_card_counts_from_the_month_in_which_its_outcomes_are_over(arm):
+    later = learn_on_lines(arm, SEED)
+    assert later != arm.card
+    both = play(setting(arm, replace(arm, refreshed=later), months=15))
+    first, second = (one.months for one in both.figures)
+    for name in ("limit_minor", "expected_loss_minor", "score"):
+        np.testing.assert_array_equal(first[name][:12], second[name][:12])
+    assert (first["score"][12:] != second["score"][12:]).all()
 
 
 def test_a_grade_is_that_of_the_score_that_is_shown(arm):
