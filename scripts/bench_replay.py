@@ -24,15 +24,18 @@ from _bench import Bar, load, machine, show_bars, spread, versions, write_json
 from server.accounts.scores import load_policy
 from server.commands.replay import load_line_policy
 from server.replay.book import Rules
-from server.replay.card import FEATURES, ReplayCard
+from server.replay.card import FEATURES, ReplayCard, grade_places
 from server.replay.figures import Prices
 from server.replay.play import Arm, Setting, learn, moments, play
 from server.replay.population import features, warm
+from shared.edge.workers import shared_out
+from shared.scorecard.scale import PRODUCT_SCALE
 from shared.world.chance import BLOCK, Span
 from shared.world.economy import ECONOMIES
 
 MOST_S, LEAST_ADDED = 600.0, 2_000_000
 SCALAR_LINES = 2_000
+GRADES = tuple(one.name for one in PRODUCT_SCALE.grades)
 
 
 def main() -> int:
@@ -40,6 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--months", type=int, default=24)
+    parser.add_argument("--customers", type=int, default=10_000_000, help="that are scored")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -73,10 +77,18 @@ def main() -> int:
             f"{told['reviews_per_second']['median']:,.0f} reviews/s",
             flush=True,
         )
+    report["batch scoring"] = {
+        f"{cores} cores, seconds": spread(
+            [batch(arm.card, given.customers, cores) for _ in range(given.repeats)]
+        )
+        for cores in (1, 2)
+    }
     peaks = [resource.getrusage(one).ru_maxrss for one in (_SELF, _CHILDREN)]
     report["peak_mb"] = {"parent": peaks[0] // 1024, "largest child": peaks[1] // 1024}
     report["reviews"] = reviews(arm, given.repeats)
     report["scoring"] = scoring(arm.card, given.repeats)
+    for what, value in report["batch scoring"].items():
+        print(f"batch scoring of {given.customers:,} customers, {what:<16} {value['median']:.1f}")
     for name in ("reviews", "scoring"):
         for what, value in report[name].items():
             print(f"{what:<52} {value['median']:>14,.0f}")
@@ -122,6 +134,26 @@ def reviews(arm: Arm, repeats: int) -> dict[str, Any]:
             [a / b for a, b in zip(batch, scalar, strict=True)], 1
         ),
     }
+
+
+def batch(card: ReplayCard, customers: int, cores: int) -> float:
+    """Return the seconds in which so many customers are scored, from columns to grades."""
+    blocks = -(-customers // BLOCK)
+    began = time.monotonic()
+    # Each process makes a block's columns once; scoring is what it repeats.
+    shares = [(card, blocks // cores + (at < blocks % cores)) for at in range(cores)]
+    done = sum(shared_out(score_blocks, shares, cores))
+    assert done == blocks * BLOCK
+    return time.monotonic() - began
+
+
+def score_blocks(share: tuple[ReplayCard, int]) -> int:
+    """Score a block so many times; return how many customers that is."""
+    card, blocks = share
+    values = features(warm(Span(0, 0, BLOCK), 1))
+    for _ in range(blocks):
+        grade_places(card.default_prob_micro(values), GRADES)
+    return blocks * BLOCK
 
 
 def scoring(card: ReplayCard, repeats: int) -> dict[str, Any]:
