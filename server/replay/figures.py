@@ -190,7 +190,7 @@ def month_of(
         "outstanding_minor": float(exposed.sum()),
         "available_minor": float(room.sum()),
         "unmet_minor": float(life.drawn.unmet[rows][alive].sum()),
-        "elsewhere_minor": float(MINOR * life.card.others[rows].sum()),
+        "elsewhere_minor": float(MINOR * life.past.others[-1][rows].sum()),
         "late": float((alive & (late > 0)).sum()),
         "defaults": float(fresh.sum()),
         "loss_minor": float(loss.sum()),

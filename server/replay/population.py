@@ -155,10 +155,13 @@ def live(
     own = _own_luck(got, span, seed, number)
     wishing = replace(life.people, limit=_WISH * MINOR * life.people.limit)
     before = replace(life.line, shock=life.card.shock, late=life.card.late)
-    line, drawn = month(wishing, before, limit, own, traits, macro=strained, season=time)
+    line, drawn = month(wishing, before, limit, own, traits, macro=strained, season=time, over=1.0)
     # Nobody is behind on a line on which nothing was owed.
     line = replace(line, late=np.where(life.line.bill > 0, line.late, 0).astype(np.int8))
-    return Life(life.people, card, line, drawn, life.past.then(card, happened), number)
+    # What the line does not let them have they find elsewhere in part, and the bureau is told.
+    elsewhere = card.others + traits.leaks * drawn.unmet / MINOR
+    past = life.past.then(replace(card, others=elsewhere), happened)
+    return Life(life.people, card, line, drawn, past, number)
 
 
 def _strain(life: Life) -> Floats:

@@ -29,8 +29,8 @@ BEGINNING = (1, 2)
 UNIFORMS, NORMALS = 7, 4
 _MOST_LATE = 8
 _MOST_COUNT = 15
-# A card lets its bill pass the limit by so much: interest and fees.
-_OVER = 1.05
+#: So much of its limit a card lets its bill come to: interest and fees. A line lets nothing pass.
+CARD_OVER = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ def month(
     *,
     macro: Floats | float = 0.0,
     season: float = 1.0,
+    over: float = CARD_OVER,
 ) -> tuple[Standing, Happened]:
     """Let a month pass.
 
@@ -117,6 +118,8 @@ def month(
         What the economy, or a strain of their own, adds to people's distress.
     season : float
         Factor of spending at this time of year.
+    over : float
+        Share of the limit up to which a bill may come.
     """
     fresh = np.sqrt(1.0 - traits.fade**2) * traits.shock
     shock = traits.fade * before.shock + fresh * got.normal[0]
@@ -133,7 +136,7 @@ def month(
     left = before.bill - paid
     wanted = np.round(season * _wanted(people, left, got, traits, macro))
     wanted = np.where(late >= 2, np.round(traits.still * wanted), wanted)
-    spent = np.clip(np.minimum(wanted, _OVER * limit - left), 0.0, None)
+    spent = np.clip(np.minimum(wanted, over * limit - left), 0.0, None)
     unmet = wanted - spent
     want = np.minimum(unmet / np.maximum(people.limit, 1.0), 1.0)
     happened = Happened(
@@ -184,7 +187,7 @@ def _wanted(
     """Return what people would spend on an account, whatever its limit."""
     ease = np.exp(traits.spend + traits.spend_spread * got.normal[2])
     ease *= np.exp(traits.spend_pull * people.appetite)
-    goal = np.minimum(people.thirst * (1 + traits.lift_pull * macro), _OVER) * people.limit
+    goal = np.minimum(people.thirst * (1 + traits.lift_pull * macro), CARD_OVER) * people.limit
     up = traits.relax * np.maximum(goal - left, 0.0) * 2 * got.uniform[3]
     wanted = np.where(people.transactor, ease, traits.small * ease) * people.limit
     wanted = np.where(people.transactor, wanted, wanted + up)

@@ -231,6 +231,23 @@ def test_only_those_with_a_line_are_touched_by_its_rules(arm):
     assert (wide != tight).any()
 
 
+def test_nobody_draws_above_the_limit_and_what_is_denied_is_found_elsewhere(arm):
+    start = warm(SPAN, SEED)
+    before = start
+    for moment in moments(setting(arm), SPAN, start, arm):
+        life, limit = moment.life, moment.before.limits(len(SPAN))
+        drew = life.drawn.spent > 0
+        assert drew.any()
+        assert (life.line.bill[drew] <= limit[drew]).all()
+        assert (life.past.others[-1] >= life.card.others).all()
+        before = life
+    denied = before.drawn.unmet > 0
+    assert (before.past.others[-1][denied] > before.card.others[denied]).all()
+    both = play(setting(arm, tighter(arm, 5_000), months=12))
+    wide, tight = (told.summary(one)["elsewhere_minor"] for one in both.figures)
+    assert tight > wide
+
+
 def test_a_line_strains_by_what_is_owed_and_by_what_it_denies(arm):
     *_, last = moments(setting(arm), SPAN, warm(SPAN, SEED), arm)
     life, has = last.life, last.life.line.bill > 0
