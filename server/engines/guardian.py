@@ -29,9 +29,10 @@ PART = "CONFIDE_DEPLOYMENT_PART"
 _GRACE_S = 1.5
 _GIVE_UP_S = 15.0
 _POLL_S = 0.05
-# A process that is just being replaced by another program shows no environment until that is
-# loaded; so long nothing may be seen before nothing is left.
+# So long nothing may be seen before nothing is left.
 _SURE_S = 0.5
+# Whoever shows no environment for longer has none: it is nobody's.
+_UNSURE_S = 3.0
 _PROC = Path("/proc")
 
 
@@ -45,6 +46,23 @@ def marked(marker: str, variable: str = MARKER) -> set[int]:
             if pid != os.getpid() and wanted in entry.read_bytes().split(b"\0"):
                 found.add(pid)
     return found
+
+
+def unsure() -> bool:
+    """Return whether some process shows no environment: it may carry any marker.
+
+    A process that is just being replaced by another program shows none until that is loaded, which
+    takes seconds where many processes wait for a core. Those of the kernel, and the dead, never do.
+    """
+    for entry in _PROC.glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if entry.read_bytes():
+                continue
+            stat = (entry.parent / "stat").read_text().rpartition(")")[2].split()
+            of_kernel = entry.parent.name == "2" or stat[1] == "2"
+            if stat[0] not in "ZX" and not of_kernel and (entry.parent / "exe").exists():
+                return True
+    return False
 
 
 def sweep(
@@ -72,10 +90,10 @@ def sweep(
     asked: set[int] = set()
     while True:
         left, now = _left(marker, leaders, variable), time.monotonic()
-        seen = now if left else seen
+        spent = now - began
+        seen = now if left or (unsure() and spent < _UNSURE_S) else seen
         if now - seen > _SURE_S:
             return set()
-        spent = now - began
         if spent > _GIVE_UP_S:
             return left
         sign = signal.SIGTERM if spent < grace else signal.SIGKILL

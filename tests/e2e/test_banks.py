@@ -53,7 +53,7 @@ def test_a_bank_that_is_killed_is_named_and_the_rest_finish(start, tmp_path):
     assert set(result["lost"]) == {"south"}
     assert "south" not in result["release"]["signatures"]
     assert running.left_behind() == []
-    assert_nothing_half_written(path.parent)
+    assert_nothing_half_written(path.parent, killed="south")
     for bank in BANKS:
         Store(path.parent / bank).ledger()
 

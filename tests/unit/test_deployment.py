@@ -307,3 +307,17 @@ def test_without_proc_process_groups_are_ended(service, said, monkeypatch):
         threading.Thread(target=popen.wait, daemon=True).start()
         assert guardian.sweep(fleet.marker, [popen.pid]) == set()
         assert popen.wait(5) == -signal.SIGTERM
+
+
+def test_whoever_shows_no_environment_is_waited_for_a_while_and_left_alone(monkeypatch):
+    """A process that is being replaced by another program shows none until that is loaded."""
+    monkeypatch.setattr(guardian, "_UNSURE_S", 1.5)
+    with subprocess.Popen(["sleep", "60"], env={}) as nobodys:
+        try:
+            until(guardian.unsure, 10)
+            began = time.monotonic()
+            assert guardian.sweep("a marker that nobody has") == set()
+            assert time.monotonic() - began > 1.5
+            assert nobodys.poll() is None
+        finally:
+            nobodys.kill()
