@@ -37,13 +37,20 @@ _PROC = Path("/proc")
 
 
 def marked(marker: str, variable: str = MARKER) -> set[int]:
-    """Return the living processes, other than this one, that carry the marker."""
+    """Return the living processes, other than this one, that carry the marker.
+
+    A process that gives itself a title, as Ray's do, writes it over the beginning of its
+    environment. So a deployment's own marker counts in whichever variable it is left.
+    """
     wanted = f"{variable}={marker}".encode()
     found = set()
     for entry in _PROC.glob("[0-9]*/environ"):
         with contextlib.suppress(OSError, ValueError):
-            pid = int(entry.parent.name)
-            if pid != os.getpid() and wanted in entry.read_bytes().split(b"\0"):
+            pid, raw = int(entry.parent.name), entry.read_bytes()
+            carries = wanted in raw.split(b"\0") or (
+                variable == MARKER and f"{PART}={marker}/".encode() in raw
+            )
+            if pid != os.getpid() and carries:
                 found.add(pid)
     return found
 
