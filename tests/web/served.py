@@ -51,3 +51,13 @@ def a_browser():
             yield made
         finally:
             made.close()
+
+
+def shown(page, address, seconds=30):
+    """Look at a page with all its figures: some are worked out while the page is already there."""
+    page.goto(address)
+    end = time.monotonic() + seconds
+    while page.locator("[aria-busy=true]").count():
+        assert time.monotonic() < end, f"{address} is still being worked out"
+        page.wait_for_timeout(100)
+        page.goto(address)

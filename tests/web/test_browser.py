@@ -11,7 +11,7 @@ from server.web import language
 from tests.web.addresses import WHO, pages_of
 from tests.web.run_scenes import LIVE
 from tests.web.scenes import ME
-from tests.web.served import a_browser, on_a_port
+from tests.web.served import a_browser, on_a_port, shown
 
 ROOT = "document.documentElement"
 FOCUSABLE = """
@@ -108,7 +108,7 @@ def test_every_page_is_clean_at_both_widths(chromium, served, furnished, role, w
     page = signed_in(context, served, furnished, WHO[role])
     seen = watched(page, served)
     for path in pages_of(furnished, role):
-        page.goto(served + path)
+        shown(page, served + path)
         clean(page, axe, path)
     assert seen == []
     context.close()
@@ -123,7 +123,7 @@ def test_every_page_says_the_same_without_scripts(chromium, served, furnished, r
         page = signed_in(context, served, furnished, WHO[role])
         texts.append({})
         for path in pages_of(furnished, role):
-            page.goto(served + path)
+            shown(page, served + path)
             # What a script says to a screen reader is the same once more.
             page.locator("[role=status].hidden").evaluate_all("all => all.forEach(a => a.remove())")
             texts[-1][path] = page.inner_text("main")
@@ -141,7 +141,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(chromium, served,
     for path in pages_of(furnished, role):
         if path.endswith(LIVE):
             continue  # it is brought up to date while one tabs; see test_federation_live
-        page.goto(served + path)
+        shown(page, served + path)
         page.keyboard.press("Tab")
         many = page.evaluate(FOCUSABLE)
         reached = set()
