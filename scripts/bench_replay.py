@@ -27,11 +27,12 @@ from server.replay.book import Rules
 from server.replay.card import FEATURES, ReplayCard, grade_places
 from server.replay.figures import Prices
 from server.replay.play import Arm, Setting, learn, moments, play
-from server.replay.population import features, warm
+from server.replay.population import features
 from shared.edge.workers import shared_out
 from shared.scorecard.scale import PRODUCT_SCALE
 from shared.world.chance import BLOCK, Span
 from shared.world.economy import ECONOMIES
+from shared.world.life import warm
 
 MOST_S, LEAST_ADDED = 600.0, 2_000_000
 SCALAR_LINES = 2_000

@@ -36,9 +36,9 @@ from server.limits.rules.line_policy import LinePolicy
 from server.replay.book import Rules
 from server.replay.figures import Prices
 from server.replay.play import Arm, Setting, learn, moments
-from server.replay.population import warm
 from shared.world.chance import Span, spans
 from shared.world.economy import ECONOMIES
+from shared.world.life import warm
 
 Ints = NDArray[np.int64]
 LIVED, FOLLOWED = 9, 40

@@ -22,13 +22,13 @@ from server.replay.card import FEATURES
 from server.replay.evidence import gather
 from server.replay.figures import Prices
 from server.replay.play import Arm, Outcome, Setting, learn, learn_on_lines, moments, play
-from server.replay.population import warm
 from shared.edge.clock import utc_now
 from shared.edge.files import write_atomic
 from shared.edge.workers import cores
 from shared.errors import NotFound, UsageError
 from shared.world.chance import BLOCK, Span
 from shared.world.economy import ECONOMIES
+from shared.world.life import warm
 
 EconomyName = enum.StrEnum("EconomyName", {name.upper(): name for name in ECONOMIES})  # type: ignore[misc]
 HOLDERS = tuple(dict.fromkeys(one.owner for one in FEATURES))

@@ -34,7 +34,8 @@ from server.limits.rules.line_policy import LinePolicy
 from server.limits.rules.pack import Pack
 from server.limits.rules.policy import Policy
 from server.replay.card import ReplayCard, grade_places, scores
-from server.replay.population import DEFAULT_LATE, MINOR, Life, features
+from server.replay.population import features
+from shared.world.life import DEFAULT_LATE, MINOR, Life
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from server.limits.line.line import State
 from server.replay.book import Book, in_default
 from server.replay.card import grade_places, scores
-from server.replay.population import MINOR, Life
+from shared.world.life import MINOR, Life
 
 Floats = NDArray[np.float64]
 

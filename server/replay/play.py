@@ -29,10 +29,11 @@ from server.replay.figures import (
     month_of,
     waits,
 )
-from server.replay.population import DEFAULT_LATE, Life, defaults, features, live, warm
+from server.replay.population import defaults, features
 from shared.edge.workers import shared_out
 from shared.world.chance import BLOCK, Span, spans
 from shared.world.economy import Economy
+from shared.world.life import DEFAULT_LATE, Life, live, warm
 
 _PAIR: Final = 2
 _OUTCOME_MONTHS: Final = 12
@@ -281,7 +282,7 @@ def moments(setting: Setting, span: Span, start: Life, arm: Arm) -> Iterator[Mom
     setting : Setting
     span : Span
     start : Life
-        From `population.warm`.
+        From `shared.world.life.warm`.
     arm : Arm
     """
     life, book = start, opened(arm.rules, arm.card, start)

@@ -21,11 +21,12 @@ from server.replay.book import Rules, day_of, opened, reviewed
 from server.replay.card import FEATURES, grade_places, scores
 from server.replay.figures import Prices, Tally
 from server.replay.play import Arm, Outcome, Setting, learn, learn_on_lines, moments, play
-from server.replay.population import DEFAULT_LATE, _strain, features, live, warm
+from server.replay.population import features
 from shared.errors import Conflict, DataError, Refused
 from shared.metrics import roc_auc
 from shared.world.chance import BLOCK, Span, spans
 from shared.world.economy import ECONOMIES, Economy
+from shared.world.life import DEFAULT_LATE, _strain, live, warm
 
 SEED, MONTHS = 4, 6
 SPAN = Span(2, 2 * BLOCK, 2 * BLOCK + 3000)
