@@ -73,7 +73,12 @@ def _name_task() -> None:
 
 
 def serve(
-    connection: Connection, federation: Path, party: str, peers: list[str], deadline: float
+    connection: Connection,
+    federation: Path,
+    party: str,
+    peers: list[str],
+    deadline: float,
+    at: str = "",
 ) -> None:
     """Answer Flower messages until the pipe closes.
 
@@ -89,6 +94,8 @@ def serve(
         Everybody else, the coordinator among them.
     deadline : float
         Seconds to wait for a peer.
+    at : str
+        The instant at which its clock stands, in a simulation; by default it goes.
     """
     pipe = _Pipe(connection, party)
     channel = QueueChannel(party, peers, pipe.inbox, pipe.carry, deadline=deadline)
@@ -97,6 +104,7 @@ def serve(
     config: dict[str, bool | float | int | str] = {
         "federation": str(federation),
         "party": party,
+        "at": at,
     }
     context = Context(run_id=1, node_id=1, node_config=config, state=RecordDict(), run_config={})
     _name_task()
@@ -113,6 +121,7 @@ def main() -> int:
     parser.add_argument("--peers", required=True)
     parser.add_argument("--deadline", type=float, required=True)
     parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--at", default="")
     given = parser.parse_args()
     # Ctrl-C reaches the whole foreground group; the launcher decides, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -124,6 +133,7 @@ def main() -> int:
             given.party,
             given.peers.split(","),
             given.deadline,
+            given.at,
         )
     except BrokenPipeError:
         return 3

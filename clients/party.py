@@ -11,6 +11,7 @@ from clients.holdings import load_contract, load_holding
 from clients.store import Store
 from shared.config import Federation, PartyFile, parse_federation, parse_toml
 from shared.contract import Columns, Contract
+from shared.edge.clock import utc_now
 from shared.edge.files import load_identity, read_text
 from shared.errors import ConfigError, DataError
 from shared.identity import Identity
@@ -37,8 +38,15 @@ class Party:
     store: Store
 
     @classmethod
-    def load(cls, federation_path: Path, name: str) -> Party:
+    def load(cls, federation_path: Path, name: str, at: str = "") -> Party:
         """Read the federation file, the contract and the party's own file.
+
+        Parameters
+        ----------
+        federation_path : Path
+        name : str
+        at : str
+            The instant at which its clock stands, in a simulation; by default it goes.
 
         Raises
         ------
@@ -61,7 +69,8 @@ class Party:
                 str(federation_path),
                 [f"builder: must hold {contract.label_column}. Got {federation.builder!r}"],
             )
-        return cls(name, federation, contract, settings, Store(home))
+        clock = (lambda: at) if at else utc_now
+        return cls(name, federation, contract, settings, Store(home, clock))
 
     @property
     def is_builder(self) -> bool:

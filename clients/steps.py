@@ -33,7 +33,8 @@ def party_of(context: Context) -> Party:
     """
     config = context.node_config
     try:
-        party = Party.load(Path(str(config["federation"])), str(config["party"]))
+        at = str(config.get("at", ""))
+        party = Party.load(Path(str(config["federation"])), str(config["party"]), at)
     except KeyError as error:
         raise ConfigError("node config", [f"{error.args[0]}: is missing"]) from error
     _HOME.set(party.store.home)

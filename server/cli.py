@@ -62,6 +62,7 @@ _OWN: Final = (
     "line_why:why>line",
     "review:review",
     "replay:replay",
+    "cycle:cycle",
     "log:log",
     "store:store",
 )

@@ -23,6 +23,7 @@ from clients.releases.kept import need_key, own_release
 from shared.channel import printable
 from shared.errors import EnvironmentFault, FeedRefused, UsageError
 from shared.feed import pseudonym, pseudonyms
+from shared.instants import later
 from shared.release import NEURAL
 
 if TYPE_CHECKING:
@@ -54,9 +55,12 @@ def publish_command(
     out: Annotated[
         Path | None, typer.Option(help="File.  [default: feeds/RELEASE.feed at the party]")
     ] = None,
+    at: Annotated[
+        str, typer.Option(help="Instant of the party's clock, in a simulation.  [default: now]")
+    ] = "",
 ) -> None:
     """Make the feed of a release again, and send it to the limit service."""
-    own = Party.load(federation, party)
+    own = Party.load(federation, party, _instant(at))
     address = _address(to, party) if to else ""
     if table is not None:
         own = replace(own, settings=replace(own.settings, customers=str(table.absolute())))
@@ -157,6 +161,24 @@ def _refusal(address: str, reply: httpx.Response) -> FeedRefused | EnvironmentFa
     if reply.status_code == FeedRefused.http_status:
         return FeedRefused(f"{address}: {why}", check=check, hint=hint)
     return EnvironmentFault(f"{address} answered {reply.status_code}: {why}", hint=hint)
+
+
+def _instant(text: str) -> str:
+    """Return an instant that was given, or nothing.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    """
+    if not text:
+        return ""
+    try:
+        return later(text, seconds=0)
+    except ValueError as error:
+        raise UsageError(
+            f"--at {text}: {error}", hint="write it as 2026-03-01T12:00:00Z"
+        ) from error
 
 
 def _address(url: str, party: str) -> str:

@@ -6,6 +6,7 @@ holds more than one part in memory.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +25,7 @@ from shared.world.people import born
 from shared.world.traits import FITTED, Traits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.random import Generator
@@ -41,7 +42,10 @@ _KNOWN: Final = (0.93, 0.95, 0.88, 0.60, 0.90)
 _PRIME: Final = 10**11 + 3
 _STRIDE: Final = 61_803_398_875
 _NOISE: Final = 1 << 20
-_KNOWS: Final = 1 << 21
+_MOST_HOLDERS: Final = 16
+_KNOWS: Final = 1 << 40
+#: The first month in which somebody is known who never is.
+NEVER: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,7 @@ def make(
                 rows[holder] += more
             if tell:
                 tell(done, parts)
-        text = "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(world).items())
-        write_atomic(into / "world.toml", text.encode())
+        write_atomic(into / "world.toml", toml_of(asdict(world)).encode())
     return rows
 
 
@@ -176,36 +179,65 @@ def _block(span: Span, world: World) -> Iterator[pa.Table]:
     months = list(live(span, world.seed, world.months, ECONOMIES[world.economy]))
     people = months[0].seen.people
     names = pa.array(ids(span, world.seed))
-    since = _known_since(people, span, world)
     for place, record in enumerate(HOLDERS.values()):
-        knows = stream(world.seed, span.block, _KNOWS + place).random(BLOCK)[: len(span)]
-        from_month = np.where(knows < _KNOWN[place], since, world.months + 1)
-        rng = stream(world.seed, span.block, _NOISE + place)
-        yield _table(months, names, from_month, record, rng)
+        from_month = known_from(people, span, world, place)
+        rows = [
+            (
+                one.number,
+                from_month <= one.number,
+                record(one.seen, noise(span, world.seed, place, one.number)),
+            )
+            for one in months
+        ]
+        yield table_of(names, rows)
 
 
-def _table(
-    months: list[Month],
-    names: pa.Array,
-    from_month: NDArray[np.int64],
-    record: Callable[[Seen, Generator], dict[str, NDArray[Any]]],
-    rng: Generator,
+def noise(span: Span, seed: int, place: int, number: int) -> Generator:
+    """Return the stream of what a holder writes down of a month, by its place among the holders."""
+    return stream(seed, span.block, _NOISE + _MOST_HOLDERS * number + place)
+
+
+def table_of(
+    names: pa.Array, rows: Iterable[tuple[int, NDArray[np.bool_], Mapping[str, NDArray[Any]]]]
 ) -> pa.Table:
-    """Return the rows of a holder: month after month, of those whom it knows by then."""
+    """Return the rows of a holder: month after month, of those whom it knows by then.
+
+    Parameters
+    ----------
+    names : pyarrow.Array
+        The ids of a block.
+    rows : iterable of (int, (n,) bool, mapping)
+        The month, whom the holder knows by then, and what it writes down of everybody.
+    """
     columns: dict[str, list[NDArray[Any]]] = {}
     who: list[NDArray[np.int32]] = []
     numbers: list[NDArray[np.int16]] = []
-    for one in months:
-        there = np.flatnonzero(from_month <= one.number).astype(np.int32)
+    for number, known, written in rows:
+        there = np.flatnonzero(known).astype(np.int32)
         who.append(there)
-        numbers.append(np.full(there.size, one.number, np.int16))
-        for name, values in record(one.seen, rng).items():
+        numbers.append(np.full(there.size, number, np.int16))
+        for name, values in written.items():
             columns.setdefault(name, []).append(values[there])
     place = pa.array(np.concatenate(who))
-    known = {name: np.concatenate(parts) for name, parts in columns.items()}
+    together = {name: np.concatenate(parts) for name, parts in columns.items()}
     # Indices into one block's names: a text is written once a block and not once a month.
     named = pa.DictionaryArray.from_arrays(place, names)
-    return pa.table({"ID": named, "MONTH": np.concatenate(numbers), **known})
+    return pa.table({"ID": named, "MONTH": np.concatenate(numbers), **together})
+
+
+def known_from(people: People, span: Span, world: World, place: int) -> NDArray[np.int64]:
+    """Return the first month in which a holder knows each: after the last for whom it never does.
+
+    Parameters
+    ----------
+    people : People
+    span : Span
+    world : World
+    place : int
+        Of the holder, among `HOLDERS`.
+    """
+    knows = stream(world.seed, span.block, _KNOWS + place).random(BLOCK)[: len(span)]
+    return np.where(knows < _KNOWN[place], _known_since(people, span, world), NEVER)
 
 
 def _known_since(people: People, span: Span, world: World) -> NDArray[np.int64]:
@@ -234,5 +266,9 @@ def ids(span: Span, seed: int) -> list[str]:
     return [f"C{number:012d}" for number in numbers]
 
 
-def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+def toml_of(values: Mapping[str, int | str]) -> str:
+    """Return numbers and plain texts as TOML."""
+    return "".join(
+        f"{name} = {json.dumps(value) if isinstance(value, str) else value}\n"
+        for name, value in values.items()
+    )

@@ -47,7 +47,7 @@ class Seen:
 
 
 def bank(seen: Seen, rng: Generator) -> Raw:
-    """Return the bank's month: the card's limit and bill, and income credited."""
+    """Return the bank's month: the card's limit, bill, repayment and lateness; income credited."""
     people, distress = seen.people, seen.happened.distress
     n = len(people)
     steady = np.where(people.business, 0.35, 0.12)
@@ -56,6 +56,8 @@ def bank(seen: Seen, rng: Generator) -> Raw:
     return {
         "LIMIT": whole(people.limit),
         "BILL": whole(seen.after.bill),
+        "REPAID": whole(seen.happened.paid),
+        "LATE": count(seen.after.late),
         "INCOME": whole(people.income * wobble * there),
     }
 

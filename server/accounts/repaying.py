@@ -137,6 +137,21 @@ def next_due(desk: Desk, db: Connection, line_id: str, today: date) -> Due | Non
     return Due(first, sum(one.unpaid_minor for one in now), sum(one.cost_minor for one in now))
 
 
+def due_by(desk: Desk, db: Connection, line_id: str, today: date, until: date) -> int:
+    """Return the principal that is not paid and falls due by a day, in minor units.
+
+    Parameters
+    ----------
+    desk : Desk
+    db : Connection
+    line_id : str
+    today, until : date
+        Local.
+    """
+    parts = _parts_of(desk, db, line_id, today, None)
+    return sum(one.unpaid_minor for one in parts if one.due_on <= until)
+
+
 def drawn_for(
     db: Connection, line_ids: Collection[str], today: date
 ) -> dict[str, tuple[Drawn, ...]]:

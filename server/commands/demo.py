@@ -29,6 +29,7 @@ from server.commands.logins import NAME, check_demo, demo_logins, let_repaid_in
 from server.commands.model import open_registry
 from server.commands.train import Engine, EngineOption, run_training, trainer
 from server.demo_people.logins import FILE
+from server.engines.own import own
 from shared.edge.clock import utc_now
 from shared.errors import EnvironmentFault
 from shared.jobs import COORDINATOR
@@ -63,8 +64,8 @@ def demo(
     stays = serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty()
     federation = folder / "federation.toml"
     if not federation.exists():
-        _own("data", "make", str(folder), "--customers", str(customers), "--seed", str(seed))
-        _own("init", str(folder), "--name", NAME)
+        own("data", "make", str(folder), "--customers", str(customers), "--seed", str(seed))
+        own("init", str(folder), "--name", NAME)
     elif stays:
         check_demo(federation)
     train_on = trainer(engine)
@@ -80,7 +81,7 @@ def demo(
         demo_logins(
             federation, "", [Path(one) for one in feeds], [one["pseudonym"] for one in known]
         )
-        _own("review", "count", "--federation", str(federation))
+        own("review", "count", "--federation", str(federation))
     runs = federation.parent / agreed.home(COORDINATOR)
     with _service(federation, feeds, runs, port) as (url, process):
         customer = _explained(url, known, federation)
@@ -99,7 +100,7 @@ def demo(
 def _platforms_customers(federation: Path) -> list[dict[str, str]]:
     """Return some customers of the platform, each with the pseudonym that it alone can look up."""
     rows: list[dict[str, str]] = json.loads(
-        _own(
+        own(
             "feed",
             "customers",
             *("--federation", str(federation), "--party", _PLATFORM),
@@ -198,14 +199,3 @@ def _address(process: subprocess.Popen[bytes]) -> str:
         if line == b"}\n":
             return str(json.loads(told)["data"]["url"])
     raise EnvironmentFault("the limit service did not start", hint="it says why above")
-
-
-def _own(*arguments: str) -> str:
-    """Run another of confide's commands in a process of its own; return what it prints."""
-    command = [sys.executable, "-m", "server.cli", *arguments]
-    done = subprocess.run(  # noqa: S603 - our own module
-        command, stdout=subprocess.PIPE, check=False, text=True
-    )
-    if done.returncode:
-        raise typer.Exit(done.returncode)
-    return done.stdout

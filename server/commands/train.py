@@ -152,6 +152,7 @@ def run_training(
     run: str,
     *,
     resume: bool = False,
+    at: str = "",
 ) -> dict[str, Any]:
     """Train, take the release into the registry, and return the result.
 
@@ -165,6 +166,8 @@ def run_training(
     run : str
     resume : bool
         Whether to go on with it from its last phase.
+    at : str
+        The instant of the registry's clock, in a simulation; by default the present one.
 
     Raises
     ------
@@ -180,7 +183,7 @@ def run_training(
     outcome = train_on(federation_path, run, flags, progress, resume=resume)
     release = unpack_release(outcome["release"][agreed.builder]["release"])
     registry = Registry(federation_path.parent / FOLDER)
-    registry.take(release, agreed, utc_now(), contract=outcome["contract"])
+    registry.take(release, agreed, at or utc_now(), contract=outcome["contract"])
     return screen.summary(outcome, agreed, federation_path.parent)
 
 

@@ -51,6 +51,7 @@ def train_local(
     *,
     model: str = SCORECARD,
     resume: bool = False,
+    at: str = "",
 ) -> dict[str, Any]:
     """Train with one process a party.
 
@@ -66,6 +67,8 @@ def train_local(
     model : {"scorecard", "neural"}
     resume : bool
         Whether to go on with a run from its last round (neural model) or phase.
+    at : str
+        The instant at which the parties' clocks stand, in a simulation; by default they go.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def train_local(
     with (
         exclusive(home),
         written(home, run, report) as files,
-        _parties(federation, federation_path, run, environment) as pipes,
+        _parties(federation, federation_path, run, environment, at) as pipes,
     ):
         hub = Hub(pipes)
         try:
@@ -115,7 +118,11 @@ def train_local(
 
 @contextmanager
 def _parties(
-    federation: Federation, federation_path: Path, run: str, environment: Mapping[str, str]
+    federation: Federation,
+    federation_path: Path,
+    run: str,
+    environment: Mapping[str, str],
+    at: str,
 ) -> Iterator[dict[str, Connection]]:
     """Start one process a party; stop and reap all of them, whatever happens."""
     processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -123,7 +130,7 @@ def _parties(
     try:
         for party in federation.holders:
             pipes[party], processes[party] = _start(
-                federation, federation_path, run, party, environment
+                federation, federation_path, run, party, environment, at
             )
         yield pipes
     finally:
@@ -140,6 +147,7 @@ def _start(
     run: str,
     party: str,
     environment: Mapping[str, str],
+    at: str,
 ) -> tuple[Connection, subprocess.Popen[bytes]]:
     ours, theirs = Pipe(duplex=True)
     peers = [name for name in (*federation.holders, COORDINATOR) if name != party]
@@ -152,6 +160,7 @@ def _start(
         f"--peers={','.join(peers)}",
         f"--deadline={federation.protocol.deadline_s}",
         f"--fd={theirs.fileno()}",
+        f"--at={at}",
     ]
     # Parties share this machine's cores: one BLAS thread each, or they get in each other's way.
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

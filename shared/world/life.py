@@ -93,8 +93,8 @@ class Life:
         With the card at their bank.
     card, line : Standing
         On the line, amounts are minor units; who has none owes nothing.
-    drawn : Happened or None
-        On the line in the last month.
+    happened, drawn : Happened or None
+        On the card, and on the line, in the last month.
     past : Past
     number : int
         The month; 0 and below are warm.
@@ -103,6 +103,7 @@ class Life:
     people: People
     card: Standing
     line: Standing
+    happened: Happened | None
     drawn: Happened | None
     past: Past
     number: int
@@ -118,7 +119,7 @@ def warm(span: Span, seed: int, traits: Traits = FITTED) -> Life:
     card = begin(people, luck(stream(seed, span.block, 1), len(people), *BEGINNING), traits)
     nothing = np.zeros(len(people))
     line = Standing(card.shock, nothing, card.late, nothing)
-    life = Life(people, card, line, None, Past.empty(len(people)), -WARM_MONTHS)
+    life = Life(people, card, line, None, None, Past.empty(len(people)), -WARM_MONTHS)
     for _ in range(WARM_MONTHS):
         life = live(life, span, seed, nothing, Economy(swing=0.0), traits)
     return life
@@ -161,7 +162,7 @@ def live(
     # What the line does not let them have they find elsewhere in part, and the bureau is told.
     elsewhere = card.others + traits.leaks * drawn.unmet / MINOR
     past = life.past.then(replace(card, others=elsewhere), happened)
-    return Life(life.people, card, line, drawn, past, number)
+    return Life(life.people, card, line, happened, drawn, past, number)
 
 
 def _strain(life: Life) -> Floats:

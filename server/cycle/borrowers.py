@@ -1,0 +1,245 @@
+"""What people do with their lines in a month, by the functions that the API's routes call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy import Connection
+
+from server.accounts import customers, drawing, opening, repaying
+from server.accounts.consents import TRAINING, ConsentRequest, give_consent
+from server.accounts.customers import EvidenceRequest
+from server.accounts.desk import Desk
+from server.accounts.dossier import CREDIT, BureauReport
+from server.cycle.parties import Act
+from server.cycle.setting import DAYS, Clock, instant
+from server.store.holds import HoldRequest
+from server.store.lines import StoredLine, get_line, page_of_lines
+from server.store.repayments import RepaymentRequest
+from shared.errors import Conflict, Refused
+
+PRODUCT: Final = "revolving_consumer"
+_CATEGORIES: Final = ("income", "repayment", "spending")
+_PURPOSE: Final = "daily"
+_TERM: Final = 12  # months over which an amount is drawn
+_PAY_DAY: Final = 5
+_FIRST_DRAW, _LAST_DRAW = 8, 27
+_PAGE: Final = 500
+_TEACHES: Final = 4  # of five: those who let the lender learn from how they repay
+
+
+@dataclass(slots=True)
+class Month:
+    """What came of what people asked for.
+
+    Parameters
+    ----------
+    drawn_minor, repaid_minor : int
+    refused : Counter
+        Draws by the code of the reason.
+    """
+
+    drawn_minor: int = 0
+    repaid_minor: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happens at an instant."""
+
+    at: datetime
+    act: Callable[[Connection, datetime], None]
+
+
+def opens(desk: Desk, clock: Clock, who: Iterable[tuple[Act, str]]) -> Counter[str]:
+    """Let people consent, prove their income and ask for a line; return what came of it.
+
+    Who has asked before is not asked again.
+
+    Parameters
+    ----------
+    desk : Desk
+    clock : Clock
+    who : iterable of (Act, str)
+        People and their pseudonyms.
+    """
+    found: Counter[str] = Counter()
+    for act, pseudonym in who:
+        now = clock.set(clock.read() + timedelta(seconds=20))
+        try:
+            with desk.store.write() as db:
+                desk.follow(db, now)
+                _consents(desk, db, pseudonym, now)
+                _proves(desk, db, act, pseudonym, now)
+                made = opening.open_line(desk, db, pseudonym, PRODUCT, now, "customer:app")
+        except (Conflict, Refused) as error:
+            found[error.code] += 1
+        else:
+            found["opened" if made.line is not None else "declined"] += 1
+    return found
+
+
+def _consents(desk: Desk, db: Connection, pseudonym: str, now: datetime) -> None:
+    holders = desk.scores.federation.holders
+    purposes = [CREDIT]
+    if int(pseudonym[:8], 16) % 5 < _TEACHES:
+        purposes.append(TRAINING)
+    for purpose in purposes:
+        give_consent(desk, db, ConsentRequest(pseudonym, purpose, holders, _CATEGORIES), now)
+
+
+def _proves(desk: Desk, db: Connection, act: Act, pseudonym: str, now: datetime) -> None:
+    day = desk.today(now)
+    proof = EvidenceRequest(
+        customer_id=pseudonym,
+        kind="income_flow",
+        value_minor=act.income_minor,
+        source="bank",
+        issued=day,
+        file_hash=sha256(f"{pseudonym} {day}".encode()).hexdigest(),
+        by="operator:operator",
+    )
+    customers.add_evidence(desk, db, proof, now)
+
+
+def open_lines(desk: Desk) -> Iterator[StoredLine]:
+    """Yield the lines that are not closed."""
+    after = ""
+    while True:
+        with desk.store.read() as db:
+            page = page_of_lines(db, after=after, count=_PAGE)
+        yield from (one for one in page if one.closed_at is None)
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id
+
+
+def steps_of(
+    desk: Desk, month: int, lines: Mapping[str, str], acts: Iterable[Act], told: Month
+) -> list[Step]:
+    """Return what people do in a month, in order.
+
+    Parameters
+    ----------
+    desk : Desk
+    month : int
+    lines : mapping of str to str
+        Lines of those who have one, by the platform's names.
+    acts : iterable of Act
+    told : Month
+        Gets what comes of it.
+    """
+    steps: list[Step] = []
+    for act in acts:
+        line = lines.get(act.name)
+        if line is not None:
+            steps.append(Step(_at(month, _PAY_DAY, line), _repays(desk, month, line, act, told)))
+            steps += _draws(desk, month, line, act, told)
+    return sorted(steps, key=lambda one: one.at)
+
+
+def _at(month: int, day: int, line: str) -> datetime:
+    """Return when on a day somebody acts: at all hours, so that not all do at once."""
+    return instant(month, day) + timedelta(seconds=int(sha256(line.encode()).hexdigest()[:4], 16))
+
+
+def _repays(
+    desk: Desk, month: int, line: str, act: Act, told: Month
+) -> Callable[[Connection, datetime], None]:
+    """Repay what the person can.
+
+    Who is behind by so many payments leaves as many unpaid; everybody else pays at least what
+    falls due until the next time.
+    """
+
+    def repay(db: Connection, now: datetime) -> None:
+        stored, today = get_line(db, line), desk.today(now)
+        owed = stored.totals.outstanding_minor
+        until = today + timedelta(days=DAYS * (1 - act.late))
+        due = repaying.due_by(desk, db, line, today, until)
+        amount = min(owed, due if act.late else max(due, act.paid_minor))
+        if amount > 0:
+            ref = f"cycle-{month:03d}-{line}"
+            repaying.repay(
+                desk, db, RepaymentRequest(ref, ref, line, amount, stored.currency, today), now
+            )
+            told.repaid_minor += amount
+
+    return repay
+
+
+def _draws(desk: Desk, month: int, line: str, act: Act, told: Month) -> Iterator[Step]:
+    least = desk.rules.catalogue.product(PRODUCT).least_draw_minor
+    times = min(act.draws, act.spent_minor // least)
+    for number in range(times):
+        day = _FIRST_DRAW + (_LAST_DRAW - _FIRST_DRAW) * number // times
+        amount = act.spent_minor // times
+        yield Step(
+            _at(month, day, line) + timedelta(minutes=number),
+            _draw(desk, f"cycle-{month:03d}-{number:02d}-{line}", line, amount, told),
+        )
+
+
+def _draw(
+    desk: Desk, ref: str, line: str, amount: int, told: Month
+) -> Callable[[Connection, datetime], None]:
+    """Draw an amount, or what there is."""
+
+    def draw(db: Connection, now: datetime) -> None:
+        stored = get_line(db, line)
+        totals = stored.totals
+        left = totals.limit_minor - totals.outstanding_minor - totals.held_minor
+        asked = HoldRequest(ref, line, min(amount, max(left, 0)), stored.currency, _PURPOSE)
+        if asked.amount_minor < desk.rules.catalogue.product(PRODUCT).least_draw_minor:
+            told.refused["nothing left"] += 1
+            return
+        drawing.draw(desk, db, asked, _TERM, now)
+        told.drawn_minor += asked.amount_minor
+
+    return draw
+
+
+def play(desk: Desk, clock: Clock, steps: Iterable[Step], told: Month) -> None:
+    """Let things happen, each in a transaction of its own; what the service refuses is told."""
+    for step in steps:
+        now = clock.set(step.at)
+        try:
+            with desk.store.write() as db:
+                desk.follow(db, now)
+                step.act(db, now)
+        except (Conflict, Refused) as error:
+            told.refused[getattr(error, "reason", "") or error.code] += 1
+
+
+def report(
+    desk: Desk, clock: Clock, who: Iterable[tuple[Act, str]], enquiries: Mapping[str, list[date]]
+) -> None:
+    """Let the bureau tell of everybody with a line, and let them prove their income anew.
+
+    Parameters
+    ----------
+    desk : Desk
+    clock : Clock
+    who : iterable of (Act, str)
+        People and their pseudonyms.
+    enquiries : mapping of str to list of date
+        By the platform's names.
+    """
+    now = clock.read()
+    day = desk.today(now)
+    for act, pseudonym in who:
+        asked = BureauReport(
+            pseudonym,
+            day,
+            other_balances_minor=act.others_minor,
+            enquiries=tuple(enquiries.get(act.name, ())),
+        )
+        with desk.store.write() as db:
+            customers.report_bureau(desk, db, asked, now)
+            _proves(desk, db, act, pseudonym, now)
