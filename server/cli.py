@@ -60,6 +60,7 @@ _OWN: Final = (
     "policy_acts:resume>policy",
     "line:line",
     "line_why:why>line",
+    "line_outcomes:outcomes>line",
     "review:review",
     "replay:replay",
     "cycle:cycle",

@@ -1,4 +1,4 @@
-"""`confide feed`: a party publishes its score feed, and the platform maps its customers.
+"""`confide feed`: a party publishes its score feed, the platform maps its customers.
 
 `publish` makes the feed of the newest release again from today's table and puts it to the limit
 service. `pseudonym` is for the platform that owns the app: it maps its customer to the name under
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import ssl
 import urllib.parse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from clients.neural import feeds as network_feeds
 from clients.party import Party
 from clients.releases.feeds import publish, tables
 from clients.releases.kept import need_key, own_release
+from clients.releases.outcomes import join
 from shared.channel import printable
 from shared.errors import EnvironmentFault, FeedRefused, UsageError
 from shared.feed import pseudonym, pseudonyms
@@ -88,6 +89,32 @@ def pseudonym_command(
 ) -> None:
     """Print the name under which every feed knows a customer."""
     typer.echo(pseudonym(need_key(Party.load(federation, party)), customer_id))
+
+
+@feed.command("outcomes")
+def outcomes_command(
+    file: Annotated[Path, typer.Argument(help="Of `confide line outcomes`.")],
+    party: PartyName,
+    pin: Annotated[
+        str, typer.Option(help="Fingerprint of the limit service's log key: `confide log pin`.")
+    ],
+    federation: FederationFile = Path("federation.toml"),
+    form: Annotated[str, typer.Option("--format", help="Form on stdout: text or json.")] = "text",
+) -> None:
+    """Count as bad who defaulted on a line, too, in the tables to learn from.
+
+    At the party that has the label.
+    """
+    own = Party.load(federation, party)
+    with own.store.exclusive():
+        done = join(own, file, pin, need_key(own))
+    if form == "json":
+        typer.echo(json.dumps({"schema_version": 1, "status": "ok", "data": asdict(done)}))
+        return
+    typer.echo(
+        f"{file}: {done.told:,} customers, {done.known:,} of them known here, "
+        f"{done.added:,} of those bad by it alone"
+    )
 
 
 @feed.command("customers")

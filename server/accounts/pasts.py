@@ -53,6 +53,7 @@ class Drawn:
 
     Parameters
     ----------
+    id : str
     amount_minor, open_minor : int
     terms : mapping
         With its `schedule`.
@@ -62,6 +63,7 @@ class Drawn:
         What came in, by value date.
     """
 
+    id: str
     amount_minor: int
     open_minor: int
     terms: Mapping[str, Any]
@@ -121,6 +123,6 @@ def drawn_on(
         rows = [*rows, *db.execute(_OF_IDS, {"p_ids": closed})]
     for row in rows:
         one = tuple(paid.get(row.id, ()))
-        made = Drawn(row.amount_minor, row.open_minor, row.terms, row.drawn_at, one)
+        made = Drawn(row.id, row.amount_minor, row.open_minor, row.terms, row.drawn_at, one)
         found[row.line_id].append(made)
     return {one: tuple(rows) for one, rows in found.items()}

@@ -1,8 +1,9 @@
 """Repayments, schedules, days past due, and what the triggers want to know of a line's past.
 
-A payment is of principal; it goes to the oldest drawdown first and, within it, to each lender by
-what it is owed (`server.store.repayments`). Due dates are local civil dates: what is paid before
-the day ends there is paid in time, whenever it is booked.
+A payment is of principal; it pays the instalment that falls due first, of whichever drawdown, and
+within a drawdown each lender by what it is owed (`server.store.repayments`). So whoever pays what
+is due, and in time, is never late, however many drawdowns there are. Due dates are local civil
+dates: what is paid before the day ends there is paid in time, whenever it is booked.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class _Part:
 
 
 def repay(desk: Desk, db: Connection, asked: RepaymentRequest, now: datetime) -> Repayment:
-    """Apply a payment once, oldest drawdown first; the same one again finds what it did.
+    """Apply a payment once, to what falls due first; the same one again finds what it did.
 
     Raises
     ------
@@ -79,13 +80,39 @@ def repay(desk: Desk, db: Connection, asked: RepaymentRequest, now: datetime) ->
         raise Conflict("the value date lies in the future", check="value_date")
     line = get_line(db, asked.line_id, lock=True)
     owed = line.totals.outstanding_minor
-    if owed < asked.amount_minor and repayments.find_repayment(db, asked.external_ref) is None:
+    if repayments.find_repayment(db, asked.external_ref) is not None:
+        return repayments.repay(db, asked, now)
+    if owed < asked.amount_minor:
         raise Conflict(
             f"more than is outstanding: {owed} minor units are",
             check="outstanding",
             hint="repay that much, or less",
         )
-    return repayments.repay(db, asked, now)
+    to = None if asked.to is not None else _first_due(db, asked, desk.today(now))
+    return repayments.repay(db, asked, now, to)
+
+
+def _first_due(db: Connection, asked: RepaymentRequest, today: date) -> dict[str, int] | None:
+    """Return what each drawdown gets of a payment; None where there is one drawdown, or none."""
+    drawn = [one for one in drawn_for(db, [asked.line_id], today)[asked.line_id] if one.open_minor]
+    if len(drawn) <= 1:
+        return None
+    due = sorted(
+        (
+            (part.due_on, at, part.unpaid_minor)
+            for at, one in enumerate(drawn)
+            for part in _parts(one, today)
+        ),
+        key=lambda one: one[:2],
+    )
+    # A drawdown without a schedule is owed at any time: after what has a day, the oldest first.
+    rest = [(at, one.open_minor) for at, one in enumerate(drawn)]
+    left, given = asked.amount_minor, [0] * len(drawn)
+    for at, most in [*((at, unpaid) for _, at, unpaid in due), *rest]:
+        more = min(left, most, drawn[at].open_minor - given[at])
+        given[at] += more
+        left -= more
+    return {one.id: amount for one, amount in zip(drawn, given, strict=True) if amount}
 
 
 def days_past_due(

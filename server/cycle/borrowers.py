@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -18,10 +19,11 @@ from server.accounts.desk import Desk
 from server.accounts.dossier import CREDIT, BureauReport
 from server.cycle.parties import Act
 from server.cycle.setting import DAYS, Clock, instant
+from server.store.draws import get_drawdown
 from server.store.holds import HoldRequest
 from server.store.lines import StoredLine, get_line, page_of_lines
-from server.store.repayments import RepaymentRequest
-from shared.errors import Conflict, Refused
+from server.store.repayments import RepaymentRequest, find_repayment
+from shared.errors import Conflict, NotFound, Refused
 
 PRODUCT: Final = "revolving_consumer"
 _CATEGORIES: Final = ("income", "repayment", "spending")
@@ -159,13 +161,17 @@ def _repays(
     """
 
     def repay(db: Connection, now: datetime) -> None:
+        ref = f"cycle-{month:03d}-{line}"
+        before = find_repayment(db, ref)
+        if before is not None:  # the month was interrupted, and is lived again
+            told.repaid_minor += before.amount_minor
+            return
         stored, today = get_line(db, line), desk.today(now)
         owed = stored.totals.outstanding_minor
         until = today + timedelta(days=DAYS * (1 - act.late))
         due = repaying.due_by(desk, db, line, today, until)
         amount = min(owed, due if act.late else max(due, act.paid_minor))
         if amount > 0:
-            ref = f"cycle-{month:03d}-{line}"
             repaying.repay(
                 desk, db, RepaymentRequest(ref, ref, line, amount, stored.currency, today), now
             )
@@ -192,13 +198,16 @@ def _draw(
     """Draw an amount, or what there is."""
 
     def draw(db: Connection, now: datetime) -> None:
+        with suppress(NotFound):  # the month was interrupted, and is lived again
+            told.drawn_minor += get_drawdown(db, ref).amount_minor
+            return
         stored = get_line(db, line)
         totals = stored.totals
         left = totals.limit_minor - totals.outstanding_minor - totals.held_minor
-        asked = HoldRequest(ref, line, min(amount, max(left, 0)), stored.currency, _PURPOSE)
-        if asked.amount_minor < desk.rules.catalogue.product(PRODUCT).least_draw_minor:
+        if left < desk.rules.catalogue.product(PRODUCT).least_draw_minor:
             told.refused["nothing left"] += 1
             return
+        asked = HoldRequest(ref, line, min(amount, left), stored.currency, _PURPOSE)
         drawing.draw(desk, db, asked, _TERM, now)
         told.drawn_minor += asked.amount_minor
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 
 from server.accounts.desk import Desk, text_of
 from server.accounts.kept import Kept, Span, kept
+from server.accounts.learning import outcomes_of
+from server.accounts.log_keys import make_log_key
 from server.accounts.shadow import Shade
 from server.cycle.parties import Parties
+from server.cycle.setting import START
 from server.releases.book import Entry
 from shared.challenger.compare import Pairs, compare
 from shared.challenger.verdict import Verdict
 from shared.errors import DataError, ReleaseRefused
+from shared.outcomes import pack_outcomes
 
 #: Days late from which somebody counts as bad here: what a quarter can show.
 BAD_DAYS: Final = 30
@@ -47,6 +51,26 @@ class Judged:
     told: str
 
 
+def labels(desk: Desk, now: datetime, days: int) -> tuple[bytes, str] | None:
+    """Return what became of lines in so many days, signed, and the pin; None where it is too early.
+
+    Parameters
+    ----------
+    desk : Desk
+    now : datetime
+    days : int
+        From the data that are learned from until today.
+    """
+    until = desk.today(now)
+    since = until - timedelta(days=days)
+    if since < START:
+        return None
+    identity = make_log_key(desk)
+    with desk.store.read() as db:
+        found = outcomes_of(desk, db, since, until, now)
+    return pack_outcomes(identity, found), identity.fingerprint
+
+
 def judge(desk: Desk, parties: Parties, since: datetime, now: datetime) -> Judged:
     """Compare the challenger with the champion on the months since, and let it serve or not.
 
@@ -58,8 +82,7 @@ def judge(desk: Desk, parties: Parties, since: datetime, now: datetime) -> Judge
         When it came into the shadow, and the present.
     """
     book, at = parties.registry.book(), text_of(now)
-    waiting = newest_challenger(book.entries.values())
-    champion = book.champion
+    waiting, champion = challenger_before(book.entries.values(), at), book.champion
     if waiting is None or champion is None:
         return Judged("", "none", "there is no challenger")
     try:
@@ -80,9 +103,12 @@ def judge(desk: Desk, parties: Parties, since: datetime, now: datetime) -> Judge
     return Judged(waiting.name, "promoted", verdict.told())
 
 
-def newest_challenger(entries: Iterable[Entry]) -> Entry | None:
-    """Return the challenger that stands in the shadow."""
-    waiting = [one for one in entries if one.state == "challenger"]
+def challenger_before(entries: Iterable[Entry], at: str) -> Entry | None:
+    """Return the challenger that came into the shadow before an instant; None where there is none.
+
+    One that came in at that very instant is the next: it has seen nothing yet.
+    """
+    waiting = [one for one in entries if one.state == "challenger" and one.taken < at]
     return max(waiting, key=lambda one: one.counter, default=None)
 
 

@@ -6,19 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from server.accounts.desk import Desk, open_desk
+from server.accounts.desk import Desk, open_desk, text_of
 from server.accounts.nightly import review_due
 from server.accounts.scores import HOME
 from server.coordinator import load_federation
 from server.cycle import borrowers, models
 from server.cycle.figures import standing
 from server.cycle.parties import Act, Parties
-from server.cycle.setting import DAYS, Clock, Setting, instant
+from server.cycle.setting import DAYS, OUTCOME_MONTHS, Clock, Setting, instant
 from shared.edge.files import read_text, write_atomic
 from shared.errors import DataError
 
@@ -161,15 +161,22 @@ class Cycle:
             now = self.clock.read()
             since = instant(month - self._setting.refresh, DAYS) + timedelta(days=1)
             judged = models.judge(desk, self.parties, since, now)
-            self.parties.learn_from_now()
-            challenger = self.parties.train(now)
-            self._fed(desk, challenger)
-            told = {
-                "judged": {"outcome": judged.outcome, "told": judged.told},
-                "challenger": challenger,
-            }
+            told["judged"] = {"outcome": judged.outcome, "told": judged.told}
+            told["challenger"] = self._challenger(desk, now, told)
+            self._fed(desk, told["challenger"])
         release = desk.scores.feeds.shelf.release
         return {"model": "" if release is None else release.name, **told}
+
+    def _challenger(self, desk: Desk, now: datetime, told: Row) -> str:
+        """Train the next challenger, unless it was trained before this month was interrupted."""
+        for entry in self.parties.registry.book().entries.values():
+            if entry.state == "challenger" and entry.taken == text_of(now):
+                return entry.name
+        self.parties.learn_from_now()
+        lent = models.labels(desk, now, DAYS * OUTCOME_MONTHS)
+        if lent is not None:
+            told["labels"] = self.parties.take_outcomes(*lent)
+        return self.parties.train(now)
 
     def _over(self, month: int, row: Row) -> None:
         whole = {"month": month, "day": self.clock.read().date().isoformat(), **row}

@@ -10,6 +10,8 @@ from typing import Final
 START: Final = date(2026, 1, 1)
 #: Days of a month of the world.
 DAYS: Final = 30
+#: Months after which it is known what became of somebody.
+OUTCOME_MONTHS: Final = 12
 #: Months of the world before the first line: a year to know what became of people, and half a year
 #: of records before that.
 HISTORY: Final = 18

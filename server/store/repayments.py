@@ -1,4 +1,4 @@
-"""Repayments: applied once each, oldest drawdown first or as the payer says.
+"""Repayments: applied once each, as the payer says, in the order of the caller, or oldest first.
 
 An `external_ref` names a payment where it came from; whatever number of times and in whatever order
 it is reported, it is applied once, and told in the same words.
@@ -66,7 +66,7 @@ class RepaymentRequest:
     currency : str
     value_date : date
     to : mapping of str to int, optional
-        Minor units for each drawdown; without it, the oldest drawdown is repaid first.
+        Minor units for each drawdown, where the payer says so.
     """
 
     id: str
@@ -134,8 +134,19 @@ class Repayment:
 
 
 @whole
-def repay(db: Connection, asked: RepaymentRequest, at: datetime) -> Repayment:
+def repay(
+    db: Connection, asked: RepaymentRequest, at: datetime, to: Mapping[str, int] | None = None
+) -> Repayment:
     """Apply a payment, once; the same one again finds what it did.
+
+    Parameters
+    ----------
+    db : Connection
+    asked : RepaymentRequest
+    at : datetime
+    to : mapping of str to int, optional
+        Minor units for each drawdown, where the payer does not say; without either, the oldest
+        drawdown is repaid first.
 
     Raises
     ------
@@ -153,7 +164,8 @@ def repay(db: Connection, asked: RepaymentRequest, at: datetime) -> Repayment:
         raise Conflict(f"the line is in {line.currency}", check="currency")
     if line.totals.outstanding_minor < asked.amount_minor:
         raise Conflict("more than is outstanding on the line", check="outstanding")
-    parts = list(_oldest_first(db, asked) if asked.to is None else _as_given(db, asked))
+    given = to if asked.to is None else asked.to
+    parts = list(_oldest_first(db, asked) if given is None else _as_given(db, asked.line_id, given))
     values = {
         "p_line": line.id,
         "p_outstanding": -asked.amount_minor,
@@ -253,10 +265,10 @@ def _oldest_first(db: Connection, asked: RepaymentRequest) -> Iterator[_Part]:
         version, size = page[-1].line_version, min(4 * size, _MOST)
 
 
-def _as_given(db: Connection, asked: RepaymentRequest) -> Iterator[_Part]:
-    for drawdown_id, amount in (asked.to or {}).items():
+def _as_given(db: Connection, line_id: str, to: Mapping[str, int]) -> Iterator[_Part]:
+    for drawdown_id, amount in to.items():
         drawdown = get_drawdown(db, drawdown_id)
-        if drawdown.line_id != asked.line_id:
+        if drawdown.line_id != line_id:
             raise NotFound("there is no drawdown of that id on the line")
         if drawdown.open_minor < amount:
             raise Conflict("more than is outstanding on a drawdown", check="outstanding")

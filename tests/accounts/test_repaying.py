@@ -29,19 +29,67 @@ def due(till, line):
         return repaying.next_due(till.desk, db, line, till.day)
 
 
-def test_a_repayment_goes_to_the_oldest_draw_and_to_each_lender_by_what_it_is_owed(tills):
+def test_a_repayment_goes_to_what_falls_due_first_and_to_each_lender_by_what_it_is_owed(tills):
     tills.partner()
     line = tills.line()
-    first = tills.draw(line, 10_001)
+    first = tills.draw(line, 10_001, months=12)
+    tills.later(days=10)
     second = tills.draw(line, 20_000)
-    made = tills.repay(line, 10_000)
-    paid = {(one.drawdown_id, one.partner_id): one.amount_minor for one in made.allocations}
-    assert paid == {(first.id, "lake"): 7_000, (first.id, "own"): 3_000}
-    rest = tills.repay(line, 20_001)
+    one, two = (drawn.terms["schedule"][0]["principal_minor"] for drawn in (first, second))
+    made = tills.repay(line, one + two)
+    got = dict.fromkeys((first.id, second.id), 0)
+    for part in made.allocations:
+        got[part.drawdown_id] += part.amount_minor
+    assert got == {first.id: one, second.id: two}
+    own = sum(part.amount_minor for part in made.allocations if part.partner_id == "own")
+    assert abs(own - 0.3 * (one + two)) < 2
+    rest = tills.repay(line, 30_001 - one - two)
     assert rest.outstanding_minor == 0
-    assert {one.drawdown_id for one in rest.allocations} == {first.id, second.id}
     assert tills.book().open_minor == 0
     assert tills.book().partner.used_minor == 0
+
+
+def test_who_pays_what_falls_due_on_several_draws_is_not_late(till):
+    """Once the oldest draw was repaid first: its next instalments, while another's fell overdue."""
+    line = till.line()
+    till.draw(line, 90_000, months=12)
+    till.later(days=10)
+    till.draw(line, 30_000, months=12)
+    till.later(days=15)
+    with till.store.read() as db:
+        due = repaying.due_by(till.desk, db, line, till.day, till.day + timedelta(days=30))
+    till.repay(line, due)
+    till.later(days=30)
+    assert till.late(line) == (0, None)
+    till.later(days=60)
+    assert till.late(line)[0] > 30
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 100), st.integers(10_000, 60_000), st.sampled_from((3, 6, 12))),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(0, 25_000),
+)
+@settings(max_examples=12, deadline=None)
+def test_whoever_pays_in_time_what_falls_due_is_never_late(scene, empty_file, drawn, ahead):
+    with a_till(scene, empty_file) as till:
+        line, begun = till.line(), till.now
+        for day in range(0, 200, 5):
+            till.office.now = begun + timedelta(days=day)
+            for _, amount, months in (one for one in drawn if 0 <= one[0] - day < 5):
+                till.draw(line, amount, months=months)
+            if day % 30 == 0:
+                with till.store.read() as db:
+                    until = till.day + timedelta(days=30)
+                    due = repaying.due_by(till.desk, db, line, till.day, until)
+                owed = till.get(line).totals.outstanding_minor
+                if owed:
+                    till.repay(line, min(owed, max(due, 1) + ahead))
+            # What is drawn after the payment falls due a month later: after the next one.
+            assert till.late(line)[0] == 0
 
 
 @given(st.integers(10_000, 200_000), st.lists(st.integers(1, 60_000), max_size=5))

@@ -104,7 +104,7 @@ class RepaymentAsked(Asked):
         Field(
             min_length=1,
             max_length=256,
-            description="What each drawdown gets; without it the oldest is repaid first",
+            description="What each drawdown gets; without it what falls due first is repaid first",
         ),
     ] = None
 
