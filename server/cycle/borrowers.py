@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from server.accounts import customers, drawing, opening, repaying
+from server.accounts import customers, drawing, opening, repaying, reviewing
 from server.accounts.consents import TRAINING, ConsentRequest, give_consent
 from server.accounts.customers import EvidenceRequest
 from server.accounts.desk import Desk
@@ -27,9 +27,10 @@ from shared.errors import Conflict, NotFound, Refused
 
 PRODUCT: Final = "revolving_consumer"
 _CATEGORIES: Final = ("income", "repayment", "spending")
+_CUSTOMER: Final = "customer:app"
 _PURPOSE: Final = "daily"
 _TERM: Final = 12  # months over which an amount is drawn
-_PAY_DAY: Final = 5
+_OFFER_DAY, _PAY_DAY = 1, 5
 _FIRST_DRAW, _LAST_DRAW = 8, 27
 _PAGE: Final = 500
 _TEACHES: Final = 4  # of five: those who let the lender learn from how they repay
@@ -42,12 +43,15 @@ class Month:
     Parameters
     ----------
     drawn_minor, repaid_minor : int
+    accepted : int
+        Increases that were offered.
     refused : Counter
         Draws by the code of the reason.
     """
 
     drawn_minor: int = 0
     repaid_minor: int = 0
+    accepted: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -79,7 +83,7 @@ def opens(desk: Desk, clock: Clock, who: Iterable[tuple[Act, str]]) -> Counter[s
                 desk.follow(db, now)
                 _consents(desk, db, pseudonym, now)
                 _proves(desk, db, act, pseudonym, now)
-                made = opening.open_line(desk, db, pseudonym, PRODUCT, now, "customer:app")
+                made = opening.open_line(desk, db, pseudonym, PRODUCT, now, _CUSTOMER)
         except (Conflict, Refused) as error:
             found[error.code] += 1
         else:
@@ -123,7 +127,7 @@ def open_lines(desk: Desk) -> Iterator[StoredLine]:
 
 
 def steps_of(
-    desk: Desk, month: int, lines: Mapping[str, str], acts: Iterable[Act], told: Month
+    desk: Desk, month: int, lines: Mapping[str, StoredLine], acts: Iterable[Act], told: Month
 ) -> list[Step]:
     """Return what people do in a month, in order.
 
@@ -131,24 +135,38 @@ def steps_of(
     ----------
     desk : Desk
     month : int
-    lines : mapping of str to str
-        Lines of those who have one, by the platform's names.
+    lines : mapping of str to StoredLine
+        Of those who have one, by the platform's names.
     acts : iterable of Act
     told : Month
         Gets what comes of it.
     """
     steps: list[Step] = []
     for act in acts:
-        line = lines.get(act.name)
-        if line is not None:
-            steps.append(Step(_at(month, _PAY_DAY, line), _repays(desk, month, line, act, told)))
-            steps += _draws(desk, month, line, act, told)
+        stored = lines.get(act.name)
+        if stored is None:
+            continue
+        line = stored.id
+        if stored.domain["offer"] is not None:
+            steps.append(Step(_at(month, _OFFER_DAY, line), _accepts(desk, line, told)))
+        steps.append(Step(_at(month, _PAY_DAY, line), _repays(desk, month, line, act, told)))
+        steps += _draws(desk, month, line, act, told)
     return sorted(steps, key=lambda one: one.at)
 
 
 def _at(month: int, day: int, line: str) -> datetime:
     """Return when on a day somebody acts: at all hours, so that not all do at once."""
     return instant(month, day) + timedelta(seconds=int(sha256(line.encode()).hexdigest()[:4], 16))
+
+
+def _accepts(desk: Desk, line: str, told: Month) -> Callable[[Connection, datetime], None]:
+    """Take the increase that is offered."""
+
+    def accept(db: Connection, now: datetime) -> None:
+        reviewing.decide_line(desk, db, line, "accept_offer", now, _CUSTOMER)
+        told.accepted += 1
+
+    return accept
 
 
 def _repays(

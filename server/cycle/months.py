@@ -46,8 +46,8 @@ class Cycle:
         self._setting = setting
         self._tell = tell
         self.parties = Parties(folder)
-        self.clock = Clock(instant(1, 0))
         self.rows: list[Row] = self._done()
+        self.clock = Clock(_begins(len(self.rows)) if self.rows else instant(1, 0))
 
     def live(self) -> list[Row]:
         """Live all months that are not over yet; return what each came to.
@@ -64,7 +64,7 @@ class Cycle:
             if not self.rows:
                 self._over(0, self._founded(desk))
             for month in range(len(self.rows), self._setting.months + 1):
-                self.clock.set(instant(month, 0) + timedelta(hours=12))
+                self.clock.set(_begins(month))
                 self._over(month, self._month(desk, month))
         return self.rows
 
@@ -109,8 +109,7 @@ class Cycle:
         self.parties.lives(month, lines)
         told, nights = borrowers.Month(), Counter[str]()
         acts = [act for act in self.parties.acts(month) if act.name in held]
-        ids = {name: one.id for name, one in held.items()}
-        steps = borrowers.steps_of(desk, month, ids, acts, told)
+        steps = borrowers.steps_of(desk, month, held, acts, told)
         for night in range(self._setting.night_days, DAYS, self._setting.night_days):
             ends = instant(month, night, _NIGHT_HOUR)
             today, steps = _until(steps, ends)
@@ -123,6 +122,7 @@ class Cycle:
             **self._models(desk, month),
             "drawn_minor": told.drawn_minor,
             "repaid_minor": told.repaid_minor,
+            "accepted": told.accepted,
             "refused": dict(told.refused),
             "nights": dict(nights),
             **standing(desk).to_mapping(),
@@ -200,6 +200,11 @@ class Cycle:
             why = "was lived with other settings"
             raise DataError(str(self._file), [why], hint="give the same ones, or a new folder")
         return rows
+
+
+def _begins(month: int) -> datetime:
+    """Return when a month begins: after the reviews of the one before."""
+    return instant(month, 0, _NIGHT_HOUR)
 
 
 def _told(setting: Setting) -> Row:
