@@ -10,6 +10,7 @@ import io
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -272,7 +273,7 @@ def _kept(folder: Path, world: World) -> list[Life]:
         values = read_arrays(path, _NAMES)
         number = int(values["number"][0])
         return [_life(span, world, values, number) for span in spans(world.customers)]
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
         hint = "make the world again: `confide world begin`"
         raise DataError(str(path), ["is missing or damaged"], hint=hint) from error
 
