@@ -32,6 +32,7 @@ _PURPOSE: Final = "daily"
 _TERM: Final = 12  # months over which an amount is drawn
 _OFFER_DAY, _PAY_DAY = 1, 5
 _FIRST_DRAW, _LAST_DRAW = 8, 27
+_OPEN_HOURS_S: Final = 7 * 3600  # from noon on
 _PAGE: Final = 500
 _TEACHES: Final = 4  # of five: those who let the lender learn from how they repay
 
@@ -81,7 +82,7 @@ def opens(desk: Desk, clock: Clock, who: Iterable[tuple[Act, str]]) -> Counter[s
         try:
             with desk.store.write() as db:
                 desk.follow(db, now)
-                _consents(desk, db, pseudonym, now)
+                _consents(desk, db, act.name, pseudonym, now)
                 _proves(desk, db, act, pseudonym, now)
                 made = opening.open_line(desk, db, pseudonym, PRODUCT, now, _CUSTOMER)
         except (Conflict, Refused) as error:
@@ -91,10 +92,10 @@ def opens(desk: Desk, clock: Clock, who: Iterable[tuple[Act, str]]) -> Counter[s
     return found
 
 
-def _consents(desk: Desk, db: Connection, pseudonym: str, now: datetime) -> None:
+def _consents(desk: Desk, db: Connection, name: str, pseudonym: str, now: datetime) -> None:
     holders = desk.scores.federation.holders
     purposes = [CREDIT]
-    if int(pseudonym[:8], 16) % 5 < _TEACHES:
+    if _number(name) % 5 < _TEACHES:
         purposes.append(TRAINING)
     for purpose in purposes:
         give_consent(desk, db, ConsentRequest(pseudonym, purpose, holders, _CATEGORIES), now)
@@ -148,15 +149,20 @@ def steps_of(
             continue
         line = stored.id
         if stored.domain["offer"] is not None:
-            steps.append(Step(_at(month, _OFFER_DAY, line), _accepts(desk, line, told)))
-        steps.append(Step(_at(month, _PAY_DAY, line), _repays(desk, month, line, act, told)))
+            steps.append(Step(_at(month, _OFFER_DAY, act.name), _accepts(desk, line, told)))
+        steps.append(Step(_at(month, _PAY_DAY, act.name), _repays(desk, month, line, act, told)))
         steps += _draws(desk, month, line, act, told)
     return sorted(steps, key=lambda one: one.at)
 
 
-def _at(month: int, day: int, line: str) -> datetime:
-    """Return when on a day somebody acts: at all hours, so that not all do at once."""
-    return instant(month, day) + timedelta(seconds=int(sha256(line.encode()).hexdigest()[:4], 16))
+def _at(month: int, day: int, name: str) -> datetime:
+    """Return when on a day somebody acts: not all at once, and the same in each cycle."""
+    return instant(month, day) + timedelta(seconds=_number(name) % _OPEN_HOURS_S)
+
+
+def _number(name: str) -> int:
+    """Return a number that is a customer's own, in no order."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big")
 
 
 def _accepts(desk: Desk, line: str, told: Month) -> Callable[[Connection, datetime], None]:
@@ -205,7 +211,7 @@ def _draws(desk: Desk, month: int, line: str, act: Act, told: Month) -> Iterator
         day = _FIRST_DRAW + (_LAST_DRAW - _FIRST_DRAW) * number // times
         amount = act.spent_minor // times
         yield Step(
-            _at(month, day, line) + timedelta(minutes=number),
+            _at(month, day, act.name) + timedelta(minutes=number),
             _draw(desk, f"cycle-{month:03d}-{number:02d}-{line}", line, amount, told),
         )
 

@@ -1,0 +1,114 @@
+"""Months lived by a world, its holders and the limit service: real processes, feeds and a store."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from collections import Counter
+
+import pytest
+
+from server.releases.registry import Registry
+from tests.commands import Running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+SMALL = ("--people", "4000", "--applicants", "80", "--night-days", "10", "--format", "json")
+YEAR = 12
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory):
+    """A year and what each of its months came to."""
+    folder = tmp_path_factory.mktemp("cycle") / "it"
+    running = Running(
+        tmp_path_factory.mktemp("output"), "cycle", folder, "--months", str(YEAR), *SMALL
+    )
+    assert running.end(800) == 0, running.stderr
+    return folder, json.loads(running.stdout)["data"]
+
+
+def decisions(folder):
+    """Yield the records of all decisions."""
+    with sqlite3.connect(folder / "federation" / "limits" / "limits.db") as db:
+        for (raw,) in db.execute("SELECT record FROM decision_records"):
+            record = json.loads(bytes(raw))
+            if "ask" in record:
+                yield record
+
+
+def test_every_month_people_draw_repay_and_are_reviewed_on_that_months_feeds(year):
+    folder, rows = year
+    assert [row["month"] for row in rows] == list(range(YEAR + 1))
+    lines = rows[0]["openings"]["opened"]
+    assert lines > 15
+    assert sum(rows[0]["openings"].values()) == 80
+    for row in rows[1:]:
+        assert row["nights"]["reviewed"] == lines  # one scheduled review of each, every month
+        assert row["nights"]["failed"] == 0
+        assert row["drawn_minor"] > 0
+    assert all(row["repaid_minor"] > 0 for row in rows[2:])
+    owed = sum(row["drawn_minor"] - row["repaid_minor"] for row in rows[1:])
+    assert owed == rows[-1]["owed_minor"]  # nothing lost, nothing doubled
+    seen = Counter(
+        one["about"]["model"] for one in decisions(folder) if one["ask"]["purpose"] == "review"
+    )
+    assert sum(seen.values()) == lines * YEAR
+    with sqlite3.connect(folder / "federation" / "limits" / "limits.db") as db:
+        assert db.execute("SELECT count(*) FROM bureau_views").fetchone() == (lines * YEAR,)
+
+
+def test_each_quarter_a_challenger_is_judged_by_what_it_was_seen_beside(year):
+    folder, rows = year
+    judged = {row["month"]: row for row in rows if "judged" in row}
+    assert list(judged) == [3, 6, 9, 12]
+    assert judged[3]["judged"]["outcome"] == "none"  # there was nobody to judge yet
+    assert {judged[month]["judged"]["outcome"] for month in (6, 9, 12)} <= {
+        "promoted",
+        "refused",
+        "too few",
+    }
+    book = Registry(folder / "federation" / "releases").book()
+    states = Counter(one.state for one in book.entries.values())
+    assert states["champion"] == 1
+    assert states["challenger"] == 1  # the last, still in shadow
+    assert sum(states.values()) == 5
+    noted = [one for one in decisions(folder) if "challenger" in one["about"]]
+    assert len(noted) > 100
+    assert all(one["about"]["challenger"] != one["about"]["model"] for one in noted)
+
+
+def test_a_year_later_lines_teach_and_no_sooner(year):
+    folder, rows = year
+    assert [row["month"] for row in rows if "labels" in row] == [YEAR]
+    labels = rows[YEAR]["labels"]
+    lines = rows[0]["openings"]["opened"]
+    assert 0 < labels["told"] <= lines  # who did not consent to it is not in it
+    assert 0 < labels["known"] <= labels["told"]
+    told = json.loads((folder / "federation" / "bank" / "outcomes.json").read_text())["outcomes"]
+    assert (told["since"], told["until"]) == ("2026-01-01", "2026-12-27")
+
+
+def test_it_goes_on_where_it_was_killed_and_comes_to_the_same(year, start, tmp_path):
+    _, calm = year
+    folder = tmp_path / "it"
+    arguments = ("cycle", folder, "--months", "4", *SMALL)
+    first = start(*arguments)
+    first.said("month  1 ")
+    first.until((folder / "world" / "people" / "acts-0020.parquet").exists)
+    for pid in first.processes():
+        os.kill(pid, signal.SIGKILL)
+    first.process.wait()
+    again = start(*arguments)
+    assert again.end(600) == 0, again.stderr
+    rows = json.loads(again.stdout)["data"]
+    assert [row["month"] for row in rows] == list(range(5))
+    assert rows == calm[:5]
+    other = start("cycle", folder, "--months", "4", *SMALL, "--seed", "2")
+    assert other.end() == 1
+    assert "was lived with other settings" in other.stderr + other.stdout
+    (folder / "months.jsonl").write_text("{\n")
+    damaged = start(*arguments)
+    assert damaged.end() == 1
+    assert "is damaged" in damaged.stderr + damaged.stdout
