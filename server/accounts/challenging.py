@@ -78,6 +78,7 @@ def challenger(desk: Desk, db: Connection, span: Span, now: datetime) -> dict[st
         "grades": _grades(seen, floor),
         "reasons": _reasons(seen, floor),
         "outcomes": _outcomes(seen, bads, floor),
+        "slots": desk.scores.shadow.slots,
         "refused": desk.scores.shadow.refusal,
     }
 

@@ -67,8 +67,9 @@ def _holders(
             scored = desk.scores.score(customer_id, now=text_of(now), allowed=allowed)
         except ConfideError:
             scored = None
-    shelf = desk.scores.feeds.shelf
-    model = None if shelf.release is None else shelf.release.model
+    shelf = desk.scores.feeds.shelf if scored is None else scored.shelf
+    release = shelf.release if scored is None else scored.release
+    model = None if release is None else release.model
     for party in desk.scores.federation.holders:
         feed = shelf.in_use.get(party)
         topics = [] if model is None else sorted(model.codes(party))

@@ -204,7 +204,7 @@ class LimitService:
     def score(
         self, pseudonym: str, *, now: str = "", allowed: Collection[str] | None = None
     ) -> Scored:
-        """Return a customer's score.
+        """Return a customer's score: the champion's, or that of a challenger that decides here.
 
         Parameters
         ----------
@@ -226,6 +226,8 @@ class LimitService:
         """
         now = now or self.clock()
         release, scorer, shelf = self.serving(now)
+        if (tried := self.shadow.decides(pseudonym, now, allowed)) is not None:
+            return Scored(*tried, now)
         found = shelf.find(pseudonym, self.federation.holders, now)
         if not shelf.in_use:
             hint = "`confide feed publish --to URL` at every party"

@@ -286,8 +286,17 @@ def _standing(
         target=target_of(caps, rules.line, day, scale=scale),
         facts=facts,
         dossier=dossier,
-        shade=desk.scores.shadow.score(customer_id, text_of(now), allowed) if scored else None,
+        shade=_shade(desk, scored, customer_id, allowed, now),
     )
+
+
+def _shade(
+    desk: Desk, scored: Scored | None, customer_id: str, allowed: Collection[str], now: datetime
+) -> Shade | None:
+    """Return what the challenger says beside the champion; None where it decides itself."""
+    found = desk.scores.shadow.score(customer_id, text_of(now), allowed) if scored else None
+    decides = scored is not None and found is not None and found.release == scored.release.name
+    return None if decides else found
 
 
 def _means(desk: Desk, dossier: Dossier, day: date, *, own_word: bool = True) -> Means:

@@ -18,7 +18,7 @@ from server.commands.common import (
     emit,
 )
 from server.coordinator import load_federation
-from server.releases.book import Entry
+from server.releases.book import Entry, Trial
 from server.releases.registry import FOLDER, Registry
 from shared.challenger.verdict import Verdict
 from shared.config import Federation
@@ -156,6 +156,28 @@ def promote(
     registry, agreed = open_registry(federation)
     verdict = None if comparison is None else read_verdict(comparison)
     _told(registry.promote(name, agreed, utc_now(), reason, verdict), form)
+
+
+@model.command("try")
+def try_out(
+    name: NameArgument,
+    slots: Annotated[int, typer.Option(help="Of 10,000 customers; 0 ends it.")],
+    salt: Annotated[str, typer.Option(help="Another salt is another split of them.")] = "",
+    federation: FederationOption = DEFAULT_FEDERATION,
+    reason: ReasonOption = _BY_HAND,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Let a challenger decide for its share of the customers, the same ones as long as it lasts."""
+    registry, agreed = open_registry(federation)
+    if slots == 0:
+        entry = registry.end_trial(name, utc_now(), reason)
+    else:
+        trial = Trial(name, slots, salt or name)
+        entry = registry.try_out(trial, agreed, utc_now(), reason)
+    if form is Format.JSON:
+        emit({**asdict(entry), "slots": slots})
+    else:
+        typer.echo(f"{name} decides for {slots} of 10,000 customers")
 
 
 @model.command()

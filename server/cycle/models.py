@@ -1,8 +1,10 @@
 """Models over the months: a challenger is trained, watched in shadow, judged, and may serve.
 
-A challenger is judged by what became of the lines in the months in which both models' scores were
-noted: who came to be thirty days late after a review counts as bad. Only months that are over
-count. It serves unless it ranks worse than the champion beyond chance (`Registry.promote`).
+A challenger is noted in shadow, decides for a tenth of the customers in the last month before it is
+judged, and then serves everybody or is put away. It is judged by what became of the lines in the
+months in which both models' scores were noted: who came to be thirty days late after a review
+counts as bad. Only months that are over count. It serves unless it ranks worse than the champion
+beyond chance (`Registry.promote`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from server.accounts.log_keys import make_log_key
 from server.accounts.shadow import Shade
 from server.cycle.parties import Parties
 from server.cycle.setting import START
-from server.releases.book import Entry
+from server.releases.book import Entry, Trial
 from shared.challenger.compare import Pairs, compare
 from shared.challenger.verdict import Verdict
 from shared.errors import DataError, ReleaseRefused
@@ -29,6 +31,8 @@ from shared.outcomes import pack_outcomes
 
 #: Days late from which somebody counts as bad here: what a quarter can show.
 BAD_DAYS: Final = 30
+#: Of 10,000 customers, those for whom a challenger decides before it is judged.
+TRIED_SLOTS: Final = 1_000
 _SEED: Final = 0
 
 
@@ -69,6 +73,19 @@ def labels(desk: Desk, now: datetime, days: int) -> tuple[bytes, str] | None:
     with desk.store.read() as db:
         found = outcomes_of(desk, db, since, until, now)
     return pack_outcomes(identity, found), identity.fingerprint
+
+
+def try_out(desk: Desk, parties: Parties, now: datetime) -> str:
+    """Let the challenger decide for its share; return its name, empty where there is none."""
+    book, at = parties.registry.book(), text_of(now)
+    waiting = challenger_before(book.entries.values(), at)
+    if waiting is None:
+        return ""
+    if book.trial is None:
+        trial = Trial(waiting.name, TRIED_SLOTS, waiting.name)
+        parties.registry.try_out(trial, desk.scores.federation, at, "the last month in shadow")
+    desk.scores.refresh()
+    return waiting.name
 
 
 def judge(desk: Desk, parties: Parties, since: datetime, now: datetime) -> Judged:

@@ -100,6 +100,8 @@ class Cycle:
 
     def _month(self, desk: Desk, month: int) -> Row:
         """Let everybody live a month, and the service react."""
+        last = month % self._setting.refresh == 0
+        tried = models.try_out(desk, self.parties, self.clock.read()) if last else ""
         names = {pseudonym: name for name, pseudonym in self.parties.pseudonyms().items()}
         held = {names[one.customer_id]: one for one in borrowers.open_lines(desk)}
         lines = {
@@ -120,6 +122,7 @@ class Cycle:
         self._night(desk, month, DAYS, nights)
         return {
             **self._models(desk, month),
+            **({"tried": tried} if tried else {}),
             "drawn_minor": told.drawn_minor,
             "repaid_minor": told.repaid_minor,
             "accepted": told.accepted,

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.releases.book import Book, Entry
+from server.releases.book import Book, Entry, Trial
 from shared.challenger.verdict import Verdict
 from shared.config import Federation
 from shared.edge.files import atomic_folder, exclusive, write_atomic
@@ -211,6 +211,49 @@ class Registry:
             changed = book.rolled_back(now, reason)
             name = book.former[-1]
             self.verified(name, federation, now)
+            self._write(changed)
+        return changed.entry(name)
+
+    def try_out(self, trial: Trial, federation: Federation, now: str, reason: str) -> Entry:
+        """Let a challenger decide for its share of the customers.
+
+        One of another kind than the champion needs the comparison that it needs to serve.
+
+        Parameters
+        ----------
+        trial : Trial
+        federation : Federation
+        now : str
+            Instant.
+        reason : str
+
+        Raises
+        ------
+        NotFound, ReleaseRefused
+            See `promote`.
+        UsageError
+            If it is no challenger, the share is out of range, or the salt is no name.
+        """
+        with self._changing() as book:
+            book.tried(trial, reason, now)  # what cannot be done is said first
+            manifest = self.verified(trial.release, federation, now).manifest
+            if book.kind_changes(trial.release):
+                told = _compared(book, trial.release, signed_verdict(manifest))
+                reason = f"{reason}; {told}"
+            changed = book.tried(trial, reason, now)
+            self._write(changed)
+        return changed.entry(trial.release)
+
+    def end_trial(self, name: str, now: str, reason: str) -> Entry:
+        """Let the champion decide for everybody again.
+
+        Raises
+        ------
+        UsageError
+            If that challenger does not decide for anybody.
+        """
+        with self._changing() as book:
+            changed = book.untried(name, reason, now)
             self._write(changed)
         return changed.entry(name)
 

@@ -74,6 +74,8 @@ def test_each_quarter_a_challenger_is_judged_by_what_it_was_seen_beside(year):
     assert states["champion"] == 1
     assert states["challenger"] == 1  # the last, still in shadow
     assert sum(states.values()) == 5
+    tried = [one for one in book.log if one.action == "trial"]
+    assert [one.release for one in tried] == [rows[month]["tried"] for month in (6, 9, 12)]
     noted = [one for one in decisions(folder) if "challenger" in one["about"]]
     assert len(noted) > 100
     assert all(one["about"]["challenger"] != one["about"]["model"] for one in noted)

@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from server.api.tokens import OFFLINE, Caller, Role, mint, read_keys
 from server.cli import command_line
+from server.releases.book import Trial
 from shared.errors import (
     EnvironmentFault,
     FeedRefused,
@@ -94,6 +95,18 @@ def test_promotion_rollback_and_retirement_from_the_command_line(live):
         "worse",
         "by hand",
     ]
+
+
+def test_a_challenger_is_tried_on_its_share_from_the_command_line(live):
+    now = real_now()
+    live.registry.take(live.release(2, created=now), live.federation, now)
+    tried = run(live, "model", "try", "scorecard-0002", "--slots", "500", "--reason", "carefully")
+    assert tried == "scorecard-0002 decides for 500 of 10,000 customers\n"
+    assert live.registry.book().trial == Trial("scorecard-0002", 500, "scorecard-0002")
+    assert data(live, "model", "try", "scorecard-0002", "--slots", "0")["slots"] == 0
+    assert live.registry.book().trial is None
+    with pytest.raises(UsageError, match="decides for nobody"):
+        run(live, "model", "try", "scorecard-0002", "--slots", "0")
 
 
 def test_errors_of_the_model_commands_keep_their_class(live, tmp_path):

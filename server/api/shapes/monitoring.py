@@ -247,6 +247,7 @@ class Challenger(Spanned):
     grades: dict[str, dict[str, int | None]] | None
     reasons: ShadowReasons | None
     outcomes: Outcomes | None
+    slots: int = Field(description="Of 10,000 customers, those for whom the challenger decides")
     refused: str = Field(description="Why the newest challenger is not scored; empty if it is")
 
 

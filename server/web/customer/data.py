@@ -158,14 +158,14 @@ def known_of(
     now : datetime
     """
     allowed = [one["party"] for one in holders if one["consented"]]
-    release = desk.scores.feeds.shelf.release
-    if not allowed or release is None:
+    if not allowed:
         return None
     try:
         scored = desk.scores.score(customer_id, now=text_of(now), allowed=allowed)
     except ConfideError:
         return None
-    scale, rating = release.model.scale, scored.snapshot.rating
+    release, rating = scored.release, scored.snapshot.rating
+    scale = release.model.scale
     return Known(
         rating.score,
         round(scale.low),
