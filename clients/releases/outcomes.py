@@ -9,6 +9,7 @@ import numpy as np
 
 from clients.holdings import arrays, read_table, write_table
 from shared.contract import normalise_id
+from shared.edge.files import read_text
 from shared.errors import UsageError
 from shared.feed import pseudonyms
 from shared.outcomes import open_outcomes
@@ -68,7 +69,7 @@ def join(party: Party, path: Path, pin: str, key: bytes) -> Joined:
     contract = party.contract
     if not contract.holds_label(party.name) or contract.positive not in (1, True):
         raise UsageError(f"{party.name} holds no label of 0 and 1", hint="name who does")
-    outcomes = open_outcomes(path.read_bytes(), pin, path.name)
+    outcomes = open_outcomes(read_text(path).encode(), pin, path.name)
     known = added = 0
     for name in (party.settings.train, party.settings.test):
         more = _joined(party, party.store.home / name, outcomes, key)

@@ -11,22 +11,10 @@ from collections import Counter
 import pytest
 
 from server.releases.registry import Registry
-from tests.commands import Running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 SMALL = ("--people", "4000", "--applicants", "80", "--night-days", "10", "--format", "json")
 YEAR = 12
-
-
-@pytest.fixture(scope="module")
-def year(tmp_path_factory):
-    """A year and what each of its months came to."""
-    folder = tmp_path_factory.mktemp("cycle") / "it"
-    running = Running(
-        tmp_path_factory.mktemp("output"), "cycle", folder, "--months", str(YEAR), *SMALL
-    )
-    assert running.end(800) == 0, running.stderr
-    return folder, json.loads(running.stdout)["data"]
 
 
 def decisions(folder):
@@ -38,8 +26,18 @@ def decisions(folder):
                 yield record
 
 
-def test_every_month_people_draw_repay_and_are_reviewed_on_that_months_feeds(year):
-    folder, rows = year
+def test_a_year_of_months_with_everything_at_work(start, tmp_path):
+    """One test, since a year is lived once: whoever reads a failure has the line of the check."""
+    folder = tmp_path / "it"
+    running = start("cycle", folder, "--months", str(YEAR), *SMALL)
+    assert running.end(800) == 0, running.stderr
+    rows = json.loads(running.stdout)["data"]
+    every_month_people_draw_repay_and_are_reviewed(folder, rows)
+    each_quarter_a_challenger_is_judged_by_what_it_was_seen_beside(folder, rows)
+    a_year_later_lines_teach_and_no_sooner(folder, rows)
+
+
+def every_month_people_draw_repay_and_are_reviewed(folder, rows):
     assert [row["month"] for row in rows] == list(range(YEAR + 1))
     lines = rows[0]["openings"]["opened"]
     assert lines > 15
@@ -59,8 +57,7 @@ def test_every_month_people_draw_repay_and_are_reviewed_on_that_months_feeds(yea
         assert db.execute("SELECT count(*) FROM bureau_views").fetchone() == (lines * YEAR,)
 
 
-def test_each_quarter_a_challenger_is_judged_by_what_it_was_seen_beside(year):
-    folder, rows = year
+def each_quarter_a_challenger_is_judged_by_what_it_was_seen_beside(folder, rows):
     judged = {row["month"]: row for row in rows if "judged" in row}
     assert list(judged) == [3, 6, 9, 12]
     assert judged[3]["judged"]["outcome"] == "none"  # there was nobody to judge yet
@@ -81,8 +78,7 @@ def test_each_quarter_a_challenger_is_judged_by_what_it_was_seen_beside(year):
     assert all(one["about"]["challenger"] != one["about"]["model"] for one in noted)
 
 
-def test_a_year_later_lines_teach_and_no_sooner(year):
-    folder, rows = year
+def a_year_later_lines_teach_and_no_sooner(folder, rows):
     assert [row["month"] for row in rows if "labels" in row] == [YEAR]
     labels = rows[YEAR]["labels"]
     lines = rows[0]["openings"]["opened"]
@@ -92,8 +88,9 @@ def test_a_year_later_lines_teach_and_no_sooner(year):
     assert (told["since"], told["until"]) == ("2026-01-01", "2026-12-27")
 
 
-def test_it_goes_on_where_it_was_killed_and_comes_to_the_same(year, start, tmp_path):
-    _, calm = year
+def test_it_goes_on_where_it_was_killed_and_comes_to_the_same(start, tmp_path):
+    undisturbed = start("cycle", tmp_path / "calm", "--months", "4", *SMALL)
+    assert undisturbed.end(600) == 0, undisturbed.stderr
     folder = tmp_path / "it"
     arguments = ("cycle", folder, "--months", "4", *SMALL)
     first = start(*arguments)
@@ -106,7 +103,7 @@ def test_it_goes_on_where_it_was_killed_and_comes_to_the_same(year, start, tmp_p
     assert again.end(600) == 0, again.stderr
     rows = json.loads(again.stdout)["data"]
     assert [row["month"] for row in rows] == list(range(5))
-    assert rows == calm[:5]
+    assert rows == json.loads(undisturbed.stdout)["data"]
     other = start("cycle", folder, "--months", "4", *SMALL, "--seed", "2")
     assert other.end() == 1
     assert "was lived with other settings" in other.stderr + other.stdout
