@@ -28,6 +28,10 @@ Direction: TypeAlias = Literal["", "up", "down"]
 __all__ = ["EVERY", "Columns", "Contract", "Feature", "check_columns", "normalise_id"]
 
 
+#: Lawful grounds, as the General Data Protection Regulation names them (Article 6 (1) a, b, c, f).
+BASES = ("consent", "contract", "legal_obligation", "legitimate_interest")
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One column of one party.
@@ -58,6 +62,8 @@ class Feature:
         the name in capitals.
     description : str
         One sentence for people.
+    basis : str
+        On what ground its owner may use it so: one of `BASES`; "" where the contract does not say.
     """
 
     name: str
@@ -72,6 +78,7 @@ class Feature:
     direction: Direction = ""
     reason: str = ""
     description: str = ""
+    basis: str = ""
 
     def __post_init__(self) -> None:
         if not self.reason:
@@ -254,6 +261,7 @@ class _Reader(FieldReader):
             ),
             reason=self.reason(f"{path}.reason", table),
             description=self.text(f"{path}.description", table, default=""),
+            basis=self.choice(f"{path}.basis", table, ("", *BASES)),
         )
         self._consistent(path, feature, table)
         return feature

@@ -20,6 +20,7 @@ from server.limits.caps.snapshot import Scorer, Share, Snapshot
 from server.limits.caps.whole import WholeScorer, scorer_of
 from server.limits.line.reasons import NOT_ALLOWED
 from server.limits.rules.pack import Pack, parse_pack
+from server.limits.rules.pack_rows import Duty
 from server.limits.rules.policy import Policy
 from server.limits.rules.policy_lint import check_together, parse_policy
 from server.policies import embedded
@@ -31,6 +32,7 @@ from shared.config import Federation
 from shared.edge.clock import utc_now
 from shared.edge.files import read_text
 from shared.errors import ConfideError, EnvironmentFault, NotFound, ReleaseRefused
+from shared.manifest import refuse
 from shared.release import Manifest, check_dates
 
 HOME = "limits"
@@ -192,6 +194,7 @@ class LimitService:
             raise _no_champion()
         if now >= shelf.release.expires:
             check_dates(shelf.release, self.federation, now)
+        self._check_topics(shelf.release, now)
         return shelf.release, self._scorers[shelf.digest], shelf
 
     def grades(self) -> list[str] | None:
@@ -226,7 +229,8 @@ class LimitService:
         """
         now = now or self.clock()
         release, scorer, shelf = self.serving(now)
-        if (tried := self.shadow.decides(pseudonym, now, allowed)) is not None:
+        tried = self.shadow.decides(pseudonym, now, allowed)
+        if tried is not None and not self._kept_out(tried[1], now):
             return Scored(*tried, now)
         found = shelf.find(pseudonym, self.federation.holders, now)
         if not shelf.in_use:
@@ -279,6 +283,27 @@ class LimitService:
     def _today(self) -> date:
         return date.fromisoformat(self.clock()[:10])
 
+    def _check_topics(self, release: Manifest, now: str) -> None:
+        """Refuse a release that scores by what a duty of the pack keeps out.
+
+        Raises
+        ------
+        ReleaseRefused
+            With check `law`.
+        """
+        if found := self._kept_out(release, now):
+            topics = ", ".join(f"{topic} of {holder}" for topic, holder, _ in found)
+            hint = "train without those features, or without that holder, and promote the release"
+            refuse("law", f"it scores by {topics}; {found[0][2].origin.rule}", hint=hint)
+
+    def _kept_out(self, release: Manifest, now: str) -> list[tuple[str, str, Duty]]:
+        """Return the topics of a release that a duty keeps out, whose they are, and the duty."""
+        if not any(duty.topics for duty in self.pack.duties):
+            return []
+        holders = {topic: one for one in release.parties for topic in release.model.codes(one)}
+        found = self.pack.keeps_out(holders, date.fromisoformat(now[:10]))
+        return [(topic, holders[topic], duty) for topic, duty in found]
+
     def _load(self, now: str) -> ConfideError | None:
         """Load the champion; return why it cannot serve, or None."""
         try:
@@ -290,6 +315,7 @@ class LimitService:
             check_together(
                 self.policy, self.pack, [grade.name for grade in manifest.model.scale.grades]
             )
+            self._check_topics(manifest, now)
             baselines = {name: one.baseline_points for name, one in manifest.parties.items()}
             scorer = scorer_of(manifest.model, baselines)
             before = dict(list(self._scorers.items())[-1:])  # somebody may be answering from it

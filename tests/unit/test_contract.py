@@ -322,7 +322,7 @@ def test_the_id_column_is_no_feature_and_codes_do_not_mean_two_things():
     ]
 
 
-@pytest.mark.parametrize("name", ["world", "uci_default"])
+@pytest.mark.parametrize("name", ["world", "world_months", "uci_default"])
 def test_the_contracts_that_come_along_are_sound(name):
     contract, content = embedded_contract(name)
     assert contract.parties == ("bank", "payments", "ecommerce", "bureau")
@@ -330,3 +330,18 @@ def test_the_contracts_that_come_along_are_sound(name):
     assert all(feature.description for feature in contract.features)
     assert Contract.from_mapping(tomllib.loads(content.decode()), name) == contract
     assert not {"SEX", "AGE", "MARRIAGE", "EDUCATION"} & {item.name for item in contract.features}
+
+
+def test_a_feature_may_say_on_what_ground_it_is_used():
+    contract, content = embedded_contract("world_months")
+    assert {feature.basis for feature in contract.features} == {"consent"}
+    older, _ = embedded_contract("world")
+    assert {feature.basis for feature in older.features} == {""}
+    assert "basis" not in str(older.to_mapping())  # what says nothing keeps its digest
+    mapping = tomllib.loads(content.decode())
+    mapping["features"][0]["basis"] = "curiosity"
+    with pytest.raises(ConfigError) as caught:
+        Contract.from_mapping(mapping, "contract.toml")
+    assert any(
+        one.startswith("features.BANK_LIMIT.basis: must be") for one in caught.value.findings
+    )

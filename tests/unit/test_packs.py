@@ -47,6 +47,31 @@ def test_what_nobody_looked_up_is_named(pack):
     assert hearsay <= {name.split(" ")[0] for name in pack.unverified()}
 
 
+def test_what_tells_of_no_finances_is_kept_out_of_scores_in_the_union_from_its_day_on():
+    topics = {"UTILISATION", "TRAVEL", "SHOPPING"}
+    kept_out = EU.keeps_out(topics, date(2026, 11, 20))
+    assert [(topic, duty.name) for topic, duty in kept_out] == [
+        ("SHOPPING", "financial_data_only"),
+        ("TRAVEL", "financial_data_only"),
+    ]
+    assert EU.keeps_out(topics, date(2026, 11, 19)) == ()
+    assert EU.keeps_out({"UTILISATION"}, DAY) == ()
+    assert CN.keeps_out(topics, DAY) == US.keeps_out(topics, DAY) == ()
+
+
+@pytest.mark.parametrize(
+    "topics", ['"SHOPPING"', '["SHOPPING", "SHOPPING"]', '["shopping"]', "[1]"]
+)
+def test_topics_that_are_no_codes_are_refused(topics):
+    text = changed('topics = ["RETURNS", "SHOPPING", "TRAVEL"]', f"topics = {topics}", "pack_eu")
+    assert any("must be different reason codes" in one for one in findings(text))
+
+
+def test_a_forbidden_purpose_keeps_no_topic_out():
+    text = changed("[[forbidden_purposes]]", '[[forbidden_purposes]]\ntopics = ["TRAVEL"]')
+    assert any("topics" in one for one in findings(text))
+
+
 def test_numbers_of_joint_lending_and_cost_are_those_of_the_study():
     assert CN.number("joint_own_share", DAY) == Decimal("0.3")
     assert CN.number("joint_one_partner_of_tier1", DAY) == Decimal("0.25")

@@ -15,7 +15,7 @@ from typing import Any
 from server.limits.answers.way_back import REVIEW_STEPS, condition_text
 from server.limits.rules.line_policy import LinePolicy, Rule
 from server.limits.rules.pack import Pack
-from server.limits.rules.pack_rows import FIGURES, Figure
+from server.limits.rules.pack_rows import FIGURES, Duty, Figure
 from server.limits.rules.policy import LossCap, Policy
 from server.limits.rules.products import Catalogue, Product
 from server.limits.words.explain import Money, Texts
@@ -182,9 +182,7 @@ def pack_page(pack: Pack, texts: Texts, money: Money) -> tuple[Section, ...]:
         )
         for one in pack.consumer_cap
     ]
-    duties = [
-        write.law(one.name, "", one.since, one) for one in (*pack.duties, *pack.forbidden_purposes)
-    ]
+    duties = [write.duty(one) for one in (*pack.duties, *pack.forbidden_purposes)]
     return (
         write.section("law_caps", caps or [pack.uncapped]),
         write.section("law_figures", [write.figure(one) for one in pack.figures]),
@@ -258,6 +256,11 @@ class _Writer:
         elif unit == "minor":
             value = self.amount(int(row.value))
         return self.law(row.name, value, row.since, row)
+
+    def duty(self, duty: Duty) -> str:
+        told = self.law(duty.name, "", duty.since, duty)
+        names = [self.texts.sentences.get(f"topic.{one}", one.lower()) for one in duty.topics]
+        return f"{told} {self.say('keeps_out', topics=', '.join(names))}" if names else told
 
     def law(self, name: str, value: str, since: date, row: Any) -> str:
         origin = row.origin

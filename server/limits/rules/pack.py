@@ -7,7 +7,8 @@ binds all the same, for a cap left out by doubt is worse than one kept, but a re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -34,6 +35,7 @@ _HIGHEST: Final[Mapping[str, int]] = {
     "years": 50,
     "count": 100,
 }
+_TOPIC: Final = re.compile(r"[A-Z][A-Z_]*")
 _ROW: Final = ("since", "status", "verified", "rule", "source", "note")
 
 
@@ -109,6 +111,12 @@ class Pack:
     def duty(self, name: str, day: date) -> Duty | None:
         """Return the duty of a name that binds on a day, or None."""
         return in_force([row for row in self.duties if row.name == name and self._binds(row)], day)
+
+    def keeps_out(self, topics: Collection[str], day: date) -> tuple[tuple[str, Duty], ...]:
+        """Return which of a score's topics a duty that binds on a day keeps out, in order."""
+        rows = [row for row in self.duties if self._binds(row) and row.since <= day]
+        found = {topic: row for row in rows for topic in row.topics if topic in topics}
+        return tuple(sorted(found.items()))
 
     def forbids(self, purpose: str, day: date) -> Duty | None:
         """Return the rule that forbids lending for a purpose on a day, or None."""
@@ -205,11 +213,20 @@ def _duties(
 ) -> tuple[Duty, ...]:
     rows = []
     for path, row in tables.rows(top, key):
-        tables.unknown(path, row, ["name", *_ROW])
+        tables.unknown(path, row, ["name", *_ROW, *(("topics",) if known else ())])
         name = tables.words(row, "name", path)
         tables.check(not known or name in known, f"{path}.name", "must be a known duty", name)
-        rows.append(Duty(name, tables.day(row, "since", path), _origin(tables, row, path)))
+        since, topics = tables.day(row, "since", path), _topics(tables, row, path)
+        rows.append(Duty(name, since, _origin(tables, row, path), topics))
     return tuple(sorted(rows, key=lambda row: (row.name, row.since)))
+
+
+def _topics(tables: Tables, row: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    found = row.get("topics", [])
+    good = isinstance(found, list) and len(set(map(str, found))) == len(found)
+    good = good and all(isinstance(one, str) and _TOPIC.fullmatch(one) for one in found)
+    tables.check(good, f"{path}.topics", "must be different reason codes, such as SHOPPING", found)
+    return tuple(found) if good else ()
 
 
 def _origin(tables: Tables, row: Mapping[str, Any], path: str) -> Origin:

@@ -130,11 +130,14 @@ class Duty:
         One of `DUTIES`, or the purpose that is forbidden.
     since : date
     origin : Origin
+    topics : tuple of str
+        Reason codes of a score that the rule keeps out: a release that has one does not serve.
     """
 
     name: str
     since: date
     origin: Origin
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
