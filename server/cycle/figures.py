@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Final
 
 from server.accounts.desk import Desk
+from server.accounts.kept import Span, kept
 from server.cycle.borrowers import open_lines
 
 _LATE_DAYS: Final = 30
@@ -54,3 +56,19 @@ def standing(desk: Desk) -> Standing:
         found.owed_minor += line.totals.outstanding_minor
         found.states[line.state] += 1
     return found
+
+
+def reviewed(desk: Desk, day: date) -> dict[str, Any]:
+    """Return what the reviews of a day saw: what the caps would allow, and the mean risk.
+
+    What the caps allow is not what a line has: a limit that fell comes back by steps.
+    """
+    allowed, probs = 0, []
+    with desk.store.read() as db:
+        for one in kept(db, Span(day, day), "review"):
+            caps, snapshot = one.body["outcome"]["caps"], one.snapshot
+            allowed += 0 if caps is None else caps["limit_minor"]
+            if snapshot is not None:
+                probs.append(float(snapshot["rating"]["default_prob"]))
+    mean = round(sum(probs) / len(probs), 6) if probs else None
+    return {"reviewed": {"allowed_minor": allowed, "default_prob": mean}}

@@ -16,7 +16,7 @@ from server.accounts.nightly import review_due
 from server.accounts.scores import HOME
 from server.coordinator import load_federation
 from server.cycle import borrowers, models
-from server.cycle.figures import standing
+from server.cycle.figures import reviewed, standing
 from server.cycle.parties import Act, Parties
 from server.cycle.setting import DAYS, OUTCOME_MONTHS, Clock, Setting, instant
 from shared.edge.files import read_text, write_atomic
@@ -128,6 +128,7 @@ class Cycle:
             "accepted": told.accepted,
             "refused": dict(told.refused),
             "nights": dict(nights),
+            **reviewed(desk, desk.today(self.clock.read())),
             **standing(desk).to_mapping(),
         }
 

@@ -45,6 +45,8 @@ def every_month_people_draw_repay_and_are_reviewed(folder, rows):
     for row in rows[1:]:
         assert row["nights"]["reviewed"] == lines  # one scheduled review of each, every month
         assert row["nights"]["failed"] == 0
+        assert 0 < row["reviewed"]["default_prob"] < 1
+        assert row["reviewed"]["allowed_minor"] >= 0
         assert row["drawn_minor"] > 0
     assert all(row["repaid_minor"] > 0 for row in rows[2:])
     owed = sum(row["drawn_minor"] - row["repaid_minor"] for row in rows[1:])
