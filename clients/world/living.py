@@ -235,6 +235,8 @@ def _lines(path: Path | None, world: World) -> Lines:
     missing = [f"{name}: is missing" for name in _LINE_COLUMNS if name not in found]
     if missing:
         raise DataError(path.name, missing, hint=f"its columns are {', '.join(_LINE_COLUMNS)}")
+    if not found["ID"].size:  # a table without a row says nothing of its columns
+        return Lines(limit, owed)
     number = {
         name: span.start + at
         for span in spans(world.customers)

@@ -94,6 +94,14 @@ def test_people_draw_on_what_they_have_and_repay_what_the_books_say(world):
     assert sum(later[name][1] for name in names) > 0.05 * 400_000 * len(names)
 
 
+def test_a_file_without_a_line_is_a_month_in_which_nobody_has_one(world):
+    path = world / "lines.csv"
+    path.write_text("ID,LIMIT,OWED\n")
+    assert live_on(world, path) == HISTORY + 1
+    acts = acts_of(world, HISTORY + 1)
+    assert not any(acts["SPENT"] + acts["PAID"])
+
+
 @pytest.mark.parametrize(
     ("text", "finding"),
     [
