@@ -26,6 +26,7 @@ TARGET = ROOT / "constraints-limits.txt"
 OWN = ("server", "clients", "shared")
 #: Commands that need Flower: the limit service's image has them, and they do not run there.
 ELSEWHERE = {
+    "cycle",
     "demo",
     "demo_story",
     "doctor",

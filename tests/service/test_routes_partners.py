@@ -81,7 +81,7 @@ def test_partner_that_withdraws_funds_nothing_more_and_is_still_repaid(office):
     assert (gone["is_open"], gone["room_minor"], gone["used_minor"]) == (False, 0, 70_000)
     later = office.draw(line)
     assert [one["partner_id"] for one in later["shares"]] == ["own"]
-    office.repay(line, 100_000)
+    office.repay(line, 200_000)
     [listed] = office.get("auditor", "/v1/partners").json()["items"]
     assert listed["used_minor"] == 0
 
