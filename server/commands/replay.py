@@ -33,6 +33,7 @@ def root() -> None:
 
 
 replay.command("world")(replay_world.world)
+replay.command("recorded")(replay_world.recorded)
 replay.command("frontier")(replay_world.frontier)
 replay.command("report")(replay_world.report)
 replay.command("customer")(replay_world.customer)

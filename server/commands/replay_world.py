@@ -21,7 +21,17 @@ from server.replay.book import DAYS, Rules
 from server.replay.card import FEATURES
 from server.replay.evidence import gather
 from server.replay.figures import Prices
-from server.replay.play import Arm, Outcome, Setting, learn, learn_on_lines, moments, play
+from server.replay.play import (
+    Arm,
+    Outcome,
+    Setting,
+    hindsight,
+    learn,
+    learn_on_lines,
+    moments,
+    play,
+)
+from server.replay.recorded import BEFORE, MONTHS, UNKNOWN, read_recorded
 from shared.edge.clock import utc_now
 from shared.edge.files import write_atomic
 from shared.edge.workers import cores
@@ -32,6 +42,9 @@ from shared.world.life import warm
 
 EconomyName = enum.StrEnum("EconomyName", {name.upper(): name for name in ECONOMIES})  # type: ignore[misc]
 HOLDERS = tuple(dict.fromkeys(one.owner for one in FEATURES))
+
+_NOBODY_IS_REAL = "Nobody here is real: people, money and economy are simulated."
+_RECORDED = "Recorded months (UCI, 2005): nobody answers to a limit here, and incomes are assumed."
 
 PeopleOption = Annotated[int, typer.Option(min=1, max=100_000_000, help="People in the world.")]
 MonthsOption = Annotated[int, typer.Option(min=1, max=240, help="Months with a line.")]
@@ -109,6 +122,46 @@ def world(
         return
     for line in lines_of(outcome, tuple(arm.rules.name for arm in arms)):
         typer.echo(line)
+
+
+def recorded(
+    table: Annotated[Path, typer.Argument(help="UCI_Credit_Card.csv, packed or not.")],
+    policy: PolicyOption = None,
+    line_policy: LinePolicyOption = None,
+    allocated: AllocatedOption = 1.0,
+    against_policy: Annotated[
+        Path | None, typer.Option(help="Another limit policy, on the same people.")
+    ] = None,
+    against_line_policy: Annotated[
+        Path | None, typer.Option(help="Another policy of a line's life.")
+    ] = None,
+    seed: SeedOption = 1,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Try a policy, or two of them, on six real months of 30,000 cards."""
+    known = read_recorded(table)
+    card = learn(seed, without=UNKNOWN)
+    first, prices = _rules("these rules", policy, line_policy)
+    arms = [reaching(Arm(first, card, prices), allocated)]
+    if against_policy or against_line_policy:
+        other = against_policy or policy, against_line_policy or line_policy
+        second, prices = _rules("the other rules", *other)
+        arms.append(reaching(Arm(second, card, prices), allocated))
+    calm = ECONOMIES["calm"]
+    setting = Setting(len(known), MONTHS - BEFORE, seed, calm, tuple(arms), known)
+    outcome, names = play(setting), tuple(arm.rules.name for arm in arms)
+    after = hindsight(setting, known.missed)
+    if form is Format.JSON:
+        emit({**told.mapping(outcome, names), "hindsight": list(after)})
+        return
+    for line in lines_of(outcome, names, _RECORDED):
+        typer.echo(line)
+    for name, one in zip(names, after, strict=True):
+        shares = [one[f"{those}_missed"] / max(one[those], 1) for those in ("fell", "kept")]
+        typer.echo(
+            f"{name}: {one['fell']:,} limits fell, and {shares[0]:.1%} of those people missed the "
+            f"payment of the month after; {one['kept']:,} did not, {shares[1]:.1%}."
+        )
 
 
 def frontier(
@@ -252,7 +305,9 @@ def _months_of(setting: Setting, number: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def lines_of(outcome: Outcome, names: tuple[str, ...]) -> Iterator[str]:
+def lines_of(
+    outcome: Outcome, names: tuple[str, ...], ends: str = _NOBODY_IS_REAL
+) -> Iterator[str]:
     """Yield the lines of a report."""
     heads = [f"{name:>16}" for name in names]
     yield f"{'':<34}" + "".join(heads)
@@ -296,7 +351,7 @@ def lines_of(outcome: Outcome, names: tuple[str, ...]) -> Iterator[str]:
         yield ""
         yield from _swap(outcome.swap.cells, names)
     yield ""
-    yield "Nobody here is real: people, money and economy are simulated."
+    yield ends
 
 
 _PUNCTUAL = ("lines", "first limit", "last limit", "kept whole")

@@ -76,7 +76,10 @@ class ReplayCard:
 
 
 def fit(
-    values: Mapping[str, Floats], default: NDArray[np.bool_], holders: frozenset[str] = frozenset()
+    values: Mapping[str, Floats],
+    default: NDArray[np.bool_],
+    holders: frozenset[str] = frozenset(),
+    without: frozenset[str] = frozenset(),
 ) -> ReplayCard:
     """Fit a card.
 
@@ -88,13 +91,16 @@ def fit(
         Whether the twelve months after brought a default.
     holders : frozenset of str
         Those whose columns count; none named means all.
+    without : frozenset of str
+        Columns that do not.
 
     Raises
     ------
     DataError
         If nobody defaulted, or everybody did: nothing can be learned.
     """
-    features = tuple(one for one in FEATURES if not holders or one.owner in holders)
+    told = tuple(one for one in FEATURES if not holders or one.owner in holders)
+    features = tuple(one for one in told if one.name not in without)
     label = default.astype(np.int64)
     if not 0 < label.sum() < label.size:
         raise DataError("replay", ["there are no defaults, or nothing else, to learn from"])

@@ -30,6 +30,8 @@ from server.replay.figures import (
     waits,
 )
 from server.replay.population import defaults, features
+from server.replay.recorded import Recorded, begin
+from server.replay.recorded import live as live_recorded
 from shared.edge.workers import shared_out
 from shared.world.chance import BLOCK, Span, spans
 from shared.world.economy import Economy
@@ -81,6 +83,8 @@ class Setting:
     economy : Economy
     arms : tuple of Arm
         One, or several that are played on the same people; two are compared person by person.
+    recorded : Recorded or None
+        Real months in place of the world's.
     """
 
     people: int
@@ -88,6 +92,7 @@ class Setting:
     seed: int
     economy: Economy
     arms: tuple[Arm, ...]
+    recorded: Recorded | None = None
 
 
 @dataclass(slots=True)
@@ -145,7 +150,9 @@ class Moment:
     tally: Tally
 
 
-def learn(seed: int, holders: frozenset[str] = frozenset()) -> ReplayCard:
+def learn(
+    seed: int, holders: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+) -> ReplayCard:
     """Return a card that was learned on other people of a world, from outcomes that are over.
 
     Parameters
@@ -153,6 +160,8 @@ def learn(seed: int, holders: frozenset[str] = frozenset()) -> ReplayCard:
     seed : int
     holders : frozenset of str
         Whose columns count; none named means all.
+    without : frozenset of str
+        Columns that do not.
     """
     seen: list[dict[str, NDArray[np.float64]]] = []
     found = []
@@ -163,7 +172,7 @@ def learn(seed: int, holders: frozenset[str] = frozenset()) -> ReplayCard:
         seen.append(features(life))
         found.append(defaults(span, other, life, _OUTCOME_MONTHS, calm))
     values = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
-    return fit(values, np.concatenate(found), holders)
+    return fit(values, np.concatenate(found), holders, without)
 
 
 def learn_on_lines(arm: Arm, seed: int) -> ReplayCard:
@@ -229,7 +238,7 @@ def play(
 
 def play_block(setting: Setting, span: Span) -> Outcome:
     """Play the people of one block under each set of rules."""
-    start = warm(span, setting.seed)
+    start = _begun(setting, span)
     played = [_play(setting, span, start, arm) for arm in setting.arms]
     figures = tuple(one.figures for one in played)
     return Outcome(figures, _swapped(played, len(span)) if len(played) == _PAIR else Swap())
@@ -290,11 +299,50 @@ def moments(setting: Setting, span: Span, start: Life, arm: Arm) -> Iterator[Mom
     for _ in range(setting.months):
         if arm.refreshed and life.number >= _OUTCOME_MONTHS:
             book = replace(book, card=arm.refreshed)
-        after = live(life, span, setting.seed, book.limits(len(span)), setting.economy)
+        after = _lived(setting, span, life, book.limits(len(span)))
         fresh = reviewed(book, life, after)
         told, now = month_of(fresh, book, after, tally, arm.prices)
         yield Moment(after, book, fresh, told, tally, now)
         life, book, tally = after, fresh, now
+
+
+def hindsight(setting: Setting, missed: NDArray[np.bool_]) -> tuple[dict[str, int], ...]:
+    """Return, under each set of rules, whose limit fell and who missed the payment after.
+
+    Parameters
+    ----------
+    setting : Setting
+    missed : (people,) bool
+
+    Returns
+    -------
+    tuple of dict
+        Lines ``fell`` and ``kept``, and of each those who ``fell_missed`` and ``kept_missed``.
+    """
+    found = []
+    for arm in setting.arms:
+        counts = dict.fromkeys(("fell", "fell_missed", "kept", "kept_missed"), 0)
+        for span in spans(setting.people):
+            seen = list(moments(setting, span, _begun(setting, span), arm))
+            book, last = seen[0].before, seen[-1].book
+            fell = last.lines.effective_limit_minor < book.lines.effective_limit_minor
+            bad = missed[span.start : span.stop][book.rows]
+            for name, those in (("fell", fell), ("kept", ~fell)):
+                counts[name] += int(those.sum())
+                counts[f"{name}_missed"] += int((those & bad).sum())
+        found.append(counts)
+    return tuple(found)
+
+
+def _begun(setting: Setting, span: Span) -> Life:
+    known = setting.recorded
+    return warm(span, setting.seed) if known is None else begin(known, span)
+
+
+def _lived(setting: Setting, span: Span, life: Life, limit: NDArray[np.float64]) -> Life:
+    if setting.recorded is not None:
+        return live_recorded(setting.recorded, span, life, limit)
+    return live(life, span, setting.seed, limit, setting.economy)
 
 
 def _swapped(played: list[_Played], people: int) -> Swap:

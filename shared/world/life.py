@@ -37,8 +37,8 @@ WARM_MONTHS: Final = 12
 DEFAULT_LATE: Final = 3
 #: Months that a past holds.
 SEEN_MONTHS: Final = 6
-# A line is wanted for so much of what the card is used for.
-_WISH: Final = 0.3
+#: A line is wanted for so much of what the card is used for.
+WISH: Final = 0.3
 # What it adds to somebody's distress that the line does not let them spend what they are used to.
 _STRAIN: Final = 0.25
 # What a month's income owed on the line adds to it, and at most so many months count.
@@ -154,7 +154,7 @@ def live(
         life.people, life.card, life.people.limit, got, traits, macro=strained, season=time
     )
     own = _own_luck(got, span, seed, number)
-    wishing = replace(life.people, limit=_WISH * MINOR * life.people.limit)
+    wishing = replace(life.people, limit=WISH * MINOR * life.people.limit)
     before = replace(life.line, shock=life.card.shock, late=life.card.late)
     line, drawn = month(wishing, before, limit, own, traits, macro=strained, season=time, over=1.0)
     # Nobody is behind on a line on which nothing was owed.
@@ -173,7 +173,7 @@ def _strain(life: Life) -> Floats:
     """
     if life.drawn is None:
         return np.zeros(len(life.people))
-    wish = _WISH * MINOR * life.people.limit
+    wish = WISH * MINOR * life.people.limit
     denied = np.minimum(life.drawn.unmet / np.maximum(wish, 1.0), 1.0)
     owed = np.minimum(life.line.bill / (MINOR * life.people.income), _MOST_BURDEN)
     has = life.line.bill > 0
