@@ -365,6 +365,7 @@ _LEVELS = {
         ("share of the limits that is used", "utilisation", "share"),
         ("wanted and not had, a month", "unmet_minor", "money"),
         ("limits lowered, a month", "lowered", "share"),
+        ("of them with nothing overdue", "lowered_punctual", "share"),
         ("limits raised, a month", "raised", "share"),
         ("cut limits that came back", "restored", "share"),
         ("after months, the median", "median_months", "count"),
@@ -374,6 +375,7 @@ _LEVELS = {
         ("lost of what is owed, a year", "loss_rate", "share"),
         ("expected to be lost", "expected_loss_rate", "share"),
         ("profit a line and month", "profit_minor", "cents"),
+        ("lines still in use at the end", "in_use", "share"),
     ),
     "market": (
         ("lines overdue, in a month", "late", "share"),

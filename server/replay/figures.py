@@ -184,6 +184,7 @@ def month_of(
     expected = book.prob_micro / 1e6 / _MONTHS_A_YEAR * prices.loss_given_default * exposed
     room = np.where(alive, np.maximum(limit - owed, 0.0), 0.0)
     late = life.line.late[rows]
+    punctual = (late == 0) & (life.card.late[rows] == 0)
     found = {
         "lines": float(alive.sum()),
         "limit_minor": float(limit[alive].sum()),
@@ -199,6 +200,9 @@ def month_of(
         "earned_minor": float(earned.sum()),
         "cost_minor": float(cost.sum()),
         "lowered": float(lowered(book, before).sum()),
+        # What most complaints are about: less, though nothing was overdue anywhere.
+        "lowered_punctual": float((lowered(book, before) & punctual).sum()),
+        "in_use": float((alive & ((draws > 0) | (owed > 0))).sum()),
         "raised": float((limit > was).sum()),
     }
     found |= {f"is_{state.value}": float(book.lines.is_in(state).sum()) for state in _STATES}

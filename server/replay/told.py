@@ -25,7 +25,9 @@ def summary(figures: Figures) -> dict[str, Any]:
     -------
     dict
         ``approved``: share of people with a line. Amounts are minor units, a line and month;
-        ``loss_rate`` and ``expected_loss_rate`` are shares of what is owed, a year. Of the lines
+        ``loss_rate`` and ``expected_loss_rate`` are shares of what is owed, a year;
+        ``lowered_punctual`` is a share of the limits that were lowered, ``in_use`` of the lines at
+        the end: who still draws or owes has stayed a customer. Of the lines
         that were cut, ``restored`` is the share whose limit came back, after ``median_months``.
     """
     months = figures.months
@@ -49,6 +51,10 @@ def summary(figures: Figures) -> dict[str, Any]:
         "profit_minor": float(profit.sum() / alive.sum()),
         "profit_total_minor": float(profit.sum()),
         "lowered": float(months["lowered"].sum() / alive.sum()),
+        "lowered_punctual": float(
+            months["lowered_punctual"].sum() / max(months["lowered"].sum(), 1.0)
+        ),
+        "in_use": float(months["in_use"][-1] / alive[-1]),
         "raised": float(months["raised"].sum() / alive.sum()),
         "restored": back / max(back + figures.cuts_open, 1),
         "median_months": _median(waited),

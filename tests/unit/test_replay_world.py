@@ -396,5 +396,17 @@ def test_the_command_names_what_is_not_there(confide, arm, tmp_path):
     assert (status, "none.toml" in err) == (3, True)
 
 
+def test_grounds_to_complain_and_who_stayed_are_counted(arm):
+    figures = play(Setting(2000, 6, 1, ECONOMIES["calm"], (arm,))).figures[0]
+    months = figures.months
+    assert (months["lowered_punctual"] <= months["lowered"]).all()
+    assert 0 < months["lowered_punctual"].sum() < months["lowered"].sum()
+    assert (months["in_use"] <= months["lines"]).all()
+    found = told.summary(figures)
+    whole = months["lowered_punctual"].sum() / months["lowered"].sum()
+    assert found["lowered_punctual"] == pytest.approx(whole)
+    assert 0.3 < found["in_use"] == months["in_use"][-1] / months["lines"][-1]
+
+
 def test_shares_of_the_floor_are_exact():
     assert Decimal("0.50") == load_line_policy(None).floor_share
