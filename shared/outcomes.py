@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 import rfc8785
 
 from shared.errors import DataError
 from shared.identity import Identity, Roster
+from shared.instants import days_of
 
 KIND: Final = "confide/outcomes/1"
 SERVICE: Final = "the limit service"
@@ -30,14 +30,14 @@ class Outcomes:
 
     Parameters
     ----------
-    since, until : date
-        Who defaulted after the first and by the last is bad.
+    since, until : str
+        Days, as ``2026-01-31``. Who defaulted after the first and by the last is bad.
     bad : mapping of str to bool
         By pseudonym.
     """
 
-    since: date
-    until: date
+    since: str
+    until: str
     bad: Mapping[str, bool]
 
 
@@ -52,8 +52,8 @@ def pack_outcomes(identity: Identity, outcomes: Outcomes) -> bytes:
     """
     body: dict[str, Any] = {
         "kind": KIND,
-        "since": outcomes.since.isoformat(),
-        "until": outcomes.until.isoformat(),
+        "since": outcomes.since,
+        "until": outcomes.until,
         "rows": [[name, int(bad)] for name, bad in sorted(outcomes.bad.items())],
     }
     signature = identity.sign(KIND, rfc8785.dumps(body)).hex()
@@ -97,9 +97,9 @@ def open_outcomes(raw: bytes, pin: str, source: str) -> Outcomes:
 
 
 def _read(body: dict[str, Any]) -> Outcomes:
-    since, until = date.fromisoformat(body["since"]), date.fromisoformat(body["until"])
+    since, until = body["since"], body["until"]
     rows = dict(body["rows"])
-    right = body.keys() == _FIELDS and body["kind"] == KIND and since < until
+    right = body.keys() == _FIELDS and body["kind"] == KIND and days_of(since) < days_of(until)
     right = right and len(rows) == len(body["rows"])
     if not right or not all(_PSEUDONYM.fullmatch(name) for name in rows):
         raise ValueError("not outcomes")

@@ -61,7 +61,7 @@ def outcomes_of(desk: Desk, db: Connection, since: date, until: date, now: datet
     for line, defaulted in found.items():
         if line not in before:
             bad[lines[line]] = bad.get(lines[line], False) or defaulted
-    return Outcomes(since, until, bad)
+    return Outcomes(since.isoformat(), until.isoformat(), bad)
 
 
 def _open_on(desk: Desk, db: Connection, day: date) -> dict[str, str]:

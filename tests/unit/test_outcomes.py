@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,7 +21,7 @@ from shared.identity import Identity
 from shared.outcomes import KIND, Outcomes, open_outcomes, pack_outcomes
 
 SERVICE = Identity("operator", b"\x01" * 32)
-TOLD = Outcomes(date(2026, 1, 31), date(2027, 1, 26), {"b" * 64: True, "a" * 64: False})
+TOLD = Outcomes("2026-01-31", "2027-01-26", {"b" * 64: True, "a" * 64: False})
 
 
 def test_what_is_told_comes_back_and_the_same_is_written_the_same():
