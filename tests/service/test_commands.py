@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
@@ -27,6 +27,7 @@ from server.api.tokens import OFFLINE, Caller, Role, mint, read_keys
 from server.cli import command_line
 from server.releases.book import Trial
 from shared.errors import (
+    Conflict,
     EnvironmentFault,
     FeedRefused,
     NotFound,
@@ -34,6 +35,7 @@ from shared.errors import (
     ReleaseRefused,
     UsageError,
 )
+from shared.outcomes import open_outcomes
 from tests.service.kit import Kit, name_of, real_now
 from tests.support import ROOT
 
@@ -107,6 +109,26 @@ def test_a_challenger_is_tried_on_its_share_from_the_command_line(live):
     assert live.registry.book().trial is None
     with pytest.raises(UsageError, match="decides for nobody"):
         run(live, "model", "try", "scorecard-0002", "--slots", "0")
+
+
+def test_what_became_of_lines_is_written_signed_and_nothing_of_a_day_to_come(live, tmp_path):
+    out = tmp_path / "outcomes.json"
+    today = date.fromisoformat(real_now()[:10])
+    year = ["--since", str(today - timedelta(days=360)), "--until", str(today), "--out", str(out)]
+    with pytest.raises(EnvironmentFault, match="there is no log key"):
+        run(live, "line", "outcomes", *year)
+    pin = run(live, "log", "init").split()[0]
+    told = data(live, "line", "outcomes", *year)
+    assert told == {"file": str(out), "customers": 0, "bad": 0, "key": pin}
+    found = open_outcomes(out.read_bytes(), pin, "outcomes.json")
+    assert (found.bad, found.until) == ({}, str(today))
+    assert out.stat().st_mode & 0o777 == 0o600
+    out.unlink()
+    ahead = [*year[:3], str(today + timedelta(days=2)), *year[4:]]
+    for given, kind in ((ahead, Conflict), (["--since", "x", *year[2:]], UsageError)):
+        with pytest.raises(kind):
+            run(live, "line", "outcomes", *given)
+        assert not out.exists()
 
 
 def test_errors_of_the_model_commands_keep_their_class(live, tmp_path):

@@ -168,6 +168,19 @@ def test_as_of_dates_never_go_back(confide, federation):
     assert opened(federation, out.read_bytes()).header.as_of == str(today)
 
 
+def test_a_clock_that_stands_makes_the_feed_of_its_own_instant(confide, federation):
+    """As in a cycle, whose clocks stand: `confide cycle`."""
+    later_on = later(Store(federation.parent / "payments").now(), days=3)
+    out = federation.parent / "x.feed"
+    given = ("feed", "publish", "-f", federation, "-p", "payments", "--out", out)
+    status, _, err = confide(*given, "--at", "yesterday")
+    assert (status, "--at yesterday" in err, out.exists()) == (2, True, False)
+    assert confide(*given, "--at", later_on)[0] == 0
+    raw = out.read_bytes()
+    assert json.loads(raw.partition(b"\n")[0])["header"]["created"] == later_on
+    assert json.loads(raw.partition(b"\n")[0])["header"]["as_of"] == date_of(later_on)
+
+
 def test_without_a_release_there_is_no_feed_and_no_pseudonym(confide, tmp_path):
     path = build(tmp_path, customers=300)
     for arguments in (("publish",), ("pseudonym", "C1")):
