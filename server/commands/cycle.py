@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,15 +40,42 @@ def cycle(
 
     Stopped at any time, it goes on where it was.
     """
-    from server.cycle.months import Cycle  # noqa: PLC0415 - Flower takes a second to import
+    from server.cycle.months import Cycle  # noqa: PLC0415 - other commands need no cycle
 
     wanted = Setting(people, applicants, months, seed, str(economy.value), refresh, night_days)
     digits = load_policy(None)[0].minor_digits
-    rows = Cycle(folder, wanted, lambda row: typer.echo(_line(row, digits), err=True)).live()
+    tell = partial(_tell, digits=digits)
+    rows = Cycle(folder, wanted, train_at, tell).live()
     if form is Format.JSON:
         emit(rows)
         return
     typer.echo("\n".join(_line(row, digits) for row in rows))
+
+
+def train_at(federation: Path, at: str) -> str:
+    """Train a release on engine `local`, with all clocks at an instant; return its name.
+
+    Parameters
+    ----------
+    federation : Path
+        The federation file.
+    at : str
+        Instant.
+
+    Raises
+    ------
+    ConfideError
+        Under the name of the party at which it happened.
+    """
+    from server.commands.train import run_training  # noqa: PLC0415 - Flower takes a second
+    from server.engines.launcher import new_run, train_local  # noqa: PLC0415
+
+    result = run_training(federation, partial(train_local, at=at), {}, new_run(), at=at)
+    return str(result["release"]["name"])
+
+
+def _tell(row: dict[str, Any], digits: int) -> None:
+    typer.echo(_line(row, digits), err=True)
 
 
 def _line(row: dict[str, Any], digits: int) -> str:

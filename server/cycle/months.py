@@ -17,7 +17,7 @@ from server.accounts.scores import HOME
 from server.coordinator import load_federation
 from server.cycle import borrowers, models
 from server.cycle.figures import reviewed, standing
-from server.cycle.parties import Act, Parties
+from server.cycle.parties import Act, Parties, Train
 from server.cycle.setting import DAYS, OUTCOME_MONTHS, Clock, Setting, instant
 from shared.edge.files import read_text, write_atomic
 from shared.errors import DataError
@@ -37,15 +37,19 @@ class Cycle:
     folder : Path
         New, or one in which the same setting was lived before.
     setting : Setting
+    train : callable
+        See `server.cycle.parties.Parties`.
     tell : callable
         Told each month when it is over.
     """
 
-    def __init__(self, folder: Path, setting: Setting, tell: Callable[[Row], None]) -> None:
+    def __init__(
+        self, folder: Path, setting: Setting, train: Train, tell: Callable[[Row], None]
+    ) -> None:
         self._file = folder / FILE
         self._setting = setting
         self._tell = tell
-        self.parties = Parties(folder)
+        self.parties = Parties(folder, train)
         self.rows: list[Row] = self._done()
         self.clock = Clock(_begins(len(self.rows)) if self.rows else instant(1, 0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.accounts.desk import text_of
-from server.commands.train import run_training
 from server.coordinator import load_federation
 from server.cycle.setting import HISTORY, Setting
 from server.engines.own import own
 from server.releases.registry import FOLDER, Registry
 from shared.edge.files import read_text, write_atomic
 from shared.edge.workers import cores
+
+Train = Callable[[Path, str], str]
 
 #: Who owns the app: it alone says under which pseudonym a customer is known.
 PLATFORM: Final = "payments"
@@ -69,9 +70,13 @@ class Parties:
     Parameters
     ----------
     folder : Path
+    train : callable
+        Trains a release of a federation file, with all clocks at an instant, and takes it into the
+        registry; returns its name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, train: Train) -> None:
+        self._train = train
         self.world = folder / "world"
         self.home = folder / "federation"
         self.file = self.home / "federation.toml"
@@ -149,11 +154,7 @@ class Parties:
 
     def train(self, now: datetime) -> str:
         """Train a release; it comes into the registry as a challenger. Return its name."""
-        from server.engines.launcher import new_run, train_local  # noqa: PLC0415 - Flower is slow
-
-        at = text_of(now)
-        result = run_training(self.file, partial(train_local, at=at), {}, new_run(), at=at)
-        return str(result["release"]["name"])
+        return self._train(self.file, text_of(now))
 
     def publish(self, release: str, now: datetime) -> list[tuple[str, bytes]]:
         """Let every holder publish its feed of a release; return them."""

@@ -13,6 +13,7 @@ import pytest
 
 from server.accounts.desk import rule_texts, rulebook_of, text_of
 from server.accounts.scores import HOME, LimitService
+from server.commands.cycle import train_at
 from server.coordinator import load_federation
 from server.cycle.parties import Parties
 from server.cycle.setting import DAYS, START, Setting, instant
@@ -32,7 +33,7 @@ class Town:
     """A federation, its first release, and a year of its feeds."""
 
     def __init__(self, folder):
-        self.parties = Parties(folder)
+        self.parties = Parties(folder, train_at)
         self.parties.found(Setting(people=4000))
         self.parties.compute()
         now = instant(1, 0, _MORNING)
