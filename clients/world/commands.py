@@ -98,10 +98,13 @@ def month_command(
         Path | None,
         typer.Option(help="Who has a line: ID, LIMIT, OWED in minor units; CSV or Parquet."),
     ] = None,
+    number: Annotated[
+        int, typer.Option(min=0, help="Of the month; where it is over, nothing is done.")
+    ] = 0,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Let one more month pass: what holders see of it, and what people do on their lines."""
-    month = live_on(folder, lines)
+    month = live_on(folder, lines, number)
     _emit(form, {"folder": str(folder), "month": month}, [f"{folder}: month {month} is over"])
 
 

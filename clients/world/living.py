@@ -20,7 +20,7 @@ from clients.world.making import World, ids, known_from, noise, table_of, toml_o
 from clients.world.records import HOLDERS, Seen
 from shared.edge.files import atomic_folder, exclusive, read_text, write_atomic
 from shared.edge.stored_arrays import read_arrays
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, UsageError
 from shared.world.chance import Span, spans
 from shared.world.economy import ECONOMIES, season
 from shared.world.life import MINOR, Life, Past, live, warm
@@ -94,7 +94,7 @@ def begin(folder: Path, world: World) -> int:
     return world.months
 
 
-def live_on(folder: Path, lines_file: Path | None) -> int:
+def live_on(folder: Path, lines_file: Path | None, number: int = 0) -> int:
     """Let one more month pass; return its number.
 
     The standing is written last: a month that was interrupted is lived again, and comes out the
@@ -105,9 +105,13 @@ def live_on(folder: Path, lines_file: Path | None) -> int:
     folder : Path
     lines_file : Path, optional
         Who has a line: ``ID``, ``LIMIT``, ``OWED``, in minor units. Without it, nobody.
+    number : int
+        Of the month that is to pass: where it has, nothing is done. By default the next.
 
     Raises
     ------
+    UsageError
+        If that is not the next month.
     DataError
         If the file of lines is wrong, or the standing is damaged.
     ConfigError
@@ -118,6 +122,11 @@ def live_on(folder: Path, lines_file: Path | None) -> int:
     world = read_world(folder)
     with exclusive(folder / PEOPLE, what="month"):
         lives = _kept(folder, world)
+        now = lives[0].number
+        if number and number <= now:
+            return number
+        if number > now + 1:
+            raise UsageError(f"month {number} does not come yet: month {now} is over")
         lives = _month(folder, world, lives, _lines(lines_file, world))
         _keep(folder, lives)
     return lives[0].number

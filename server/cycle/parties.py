@@ -26,7 +26,7 @@ PLATFORM: Final = "payments"
 # Who knows what became of people, and learns from lines, too.
 _LABELS: Final = "bank"
 #: Longer than the default, since a simulated quarter may bring no better model.
-_VALID_DAYS: Final = 400
+_LONGER: Final = "valid_days = 400"
 # A quarter later all columns and outcomes are of other months, and hardly a row is as it was: what
 # two trainings tell does not differ by the data of a few.
 _OWN_SETTINGS: Final = 'customers = "customers.parquet"\nfurther_moments = "accept"\n'
@@ -87,7 +87,7 @@ class Parties:
             given = {"customers": setting.people, "months": HISTORY, "seed": setting.seed}
             options = [word for name, value in given.items() for word in (f"--{name}", str(value))]
             own("world", "begin", str(self.world), *options, "--economy", setting.economy)
-        if self.file.exists():
+        if self._is_founded():
             return
         self.learn_from_now()
         own("init", str(self.home), "--name", "cycle", "--force")
@@ -95,8 +95,11 @@ class Parties:
         for party in load_federation(self.file)[0].holders:
             path = self.home / party / "party.toml"
             write_atomic(path, f"{_OWN_SETTINGS}{read_text(path)}".encode())
-        longer = text.replace("# valid_days = 180", f"valid_days = {_VALID_DAYS}", 1)
-        write_atomic(self.file, longer.encode())
+        write_atomic(self.file, text.replace("# valid_days = 180", _LONGER, 1).encode())
+
+    def _is_founded(self) -> bool:
+        """Return whether the last step of the founding is done."""
+        return self.file.exists() and f"\n{_LONGER}\n" in read_text(self.file)
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -118,12 +121,11 @@ class Parties:
         lines : mapping of str to (int, int)
             Limit and what is owed, in minor units, by the platform's names.
         """
-        if self._acts(month).exists():
-            return
         path = self.world / "people" / "lines.csv"
         rows = "".join(f"{name},{limit},{owed}\n" for name, (limit, owed) in sorted(lines.items()))
         write_atomic(path, f"ID,LIMIT,OWED\n{rows}".encode())
-        own("world", "month", str(self.world), "--lines", str(path))
+        number = str(HISTORY + month)
+        own("world", "month", str(self.world), "--lines", str(path), "--number", number)
 
     def acts(self, month: int) -> Iterator[Act]:
         """Yield what people do in a month."""

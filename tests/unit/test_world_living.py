@@ -76,6 +76,16 @@ def test_a_month_that_is_lived_again_comes_out_the_same(world):
     assert acts_of(world, HISTORY + 1) == acts
 
 
+def test_a_month_that_is_over_is_not_lived_again_and_none_is_left_out(world):
+    path, _ = lines_of(world, 500_000)
+    assert live_on(world, path, HISTORY + 1) == HISTORY + 1
+    kept = (world / "people" / "standing.npz").read_bytes()
+    assert live_on(world, None, HISTORY + 1) == HISTORY + 1
+    assert (world / "people" / "standing.npz").read_bytes() == kept
+    with pytest.raises(UsageError, match="month 9 does not come yet"):
+        live_on(world, None, 9)
+
+
 def test_people_draw_on_what_they_have_and_repay_what_the_books_say(world):
     path, names = lines_of(world, 500_000)
     live_on(world, path)
