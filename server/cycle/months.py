@@ -86,12 +86,13 @@ class Cycle:
 
     def _founded(self, desk: Desk) -> Row:
         """Train, let the release serve, and open the lines."""
-        now = self.clock.read()
-        self.parties.compute()
-        name = self.parties.train(now)
-        self.parties.registry.promote(
-            name, desk.scores.federation, desk.scores.clock(), "the first"
-        )
+        champion = self.parties.registry.book().champion
+        if champion is None:
+            self.parties.compute()
+            name, at = self.parties.train(self.clock.read()), desk.scores.clock()
+            self.parties.registry.promote(name, desk.scores.federation, at, "the first")
+        else:  # the founding was interrupted
+            name = champion.name
         desk.scores.refresh()
         self._fed(desk, name)
         names = self.parties.pseudonyms()
@@ -228,7 +229,7 @@ def _told(setting: Setting) -> Row:
 
 
 def _until(
-    steps: list[borrowers.Step], end: Any
+    steps: list[borrowers.Step], end: datetime
 ) -> tuple[list[borrowers.Step], list[borrowers.Step]]:
     first = [one for one in steps if one.at < end]
     return first, steps[len(first) :]
