@@ -37,20 +37,13 @@ _PROC = Path("/proc")
 
 
 def marked(marker: str, variable: str = MARKER) -> set[int]:
-    """Return the living processes, other than this one, that carry the marker.
-
-    A process that gives itself a title, as Ray's do, writes it over the beginning of its
-    environment. So a deployment's own marker counts in whichever variable it is left.
-    """
+    """Return the living processes, other than this one, that carry the marker."""
     wanted = f"{variable}={marker}".encode()
     found = set()
     for entry in _PROC.glob("[0-9]*/environ"):
         with contextlib.suppress(OSError, ValueError):
             pid, raw = int(entry.parent.name), entry.read_bytes()
-            carries = wanted in raw.split(b"\0") or (
-                variable == MARKER and f"{PART}={marker}/".encode() in raw
-            )
-            if pid != os.getpid() and carries:
+            if pid != os.getpid() and wanted in raw.split(b"\0"):
                 found.add(pid)
     return found
 

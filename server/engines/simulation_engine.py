@@ -27,6 +27,8 @@ _RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(256 << 20),
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Titles of Ray's agents would go over their environment, and the run's marker with it.
+    "SPT_NOENV": "1",
 }
 
 

@@ -6,10 +6,12 @@ import importlib.util
 import json
 import secrets
 import signal
+from pathlib import Path
 
 import pytest
 
 from clients.holdings import write_table
+from server.engines import guardian
 from shared.errors import DataError
 from tests.commands import Running
 from tests.flower_runs import MARK, FlowerRun
@@ -80,9 +82,13 @@ def test_ten_holders_train_two_rounds_and_nothing_is_left_running(start):
 
 
 def test_nothing_is_left_when_the_command_is_killed(start):
-    run = start("--holders", "5", *SMALL)
+    run = start("--holders", "5", *SMALL, "--set", "neural.rounds=500")
     run.until(lambda: "neural_edges" in run.stderr)
-    assert run.processes("ray")  # the control: Ray's processes carry the mark
+    run.until(lambda: len(run.processes("ray::.*Agent")) == 2)
+    for agent in run.processes("ray::.*Agent"):  # their titles left the marker where it was
+        environment = Path(f"/proc/{agent}/environ").read_bytes()
+        assert not environment.startswith(b"\0")
+        assert guardian.MARKER.encode() in environment
     run.process.send_signal(signal.SIGKILL)
     assert run.end() == -signal.SIGKILL
     assert not run.left_behind()

@@ -309,19 +309,6 @@ def test_without_proc_process_groups_are_ended(service, said, monkeypatch):
         assert popen.wait(5) == -signal.SIGTERM
 
 
-def test_a_process_that_wrote_its_title_over_the_marker_is_found_by_its_part():
-    marker = "0123456789abcdef-titled"
-    environment = {guardian.PART: f"{marker}/superlink"}  # as Ray's titles leave it
-    with subprocess.Popen([sys.executable, "-c", SLEEP], env=environment) as titled:
-        try:
-            until(lambda: guardian.marked(marker) == {titled.pid})
-            assert guardian.marked("0123456789abcdef") == set()
-            assert guardian.sweep(marker, grace=0.0) == set()
-            assert titled.wait(20) == -signal.SIGKILL
-        finally:
-            titled.kill()
-
-
 def test_whoever_shows_no_environment_is_waited_for_a_while_and_left_alone(monkeypatch):
     """A process that is being replaced by another program shows none until that is loaded."""
     monkeypatch.setattr(guardian, "_UNSURE_S", 1.5)
