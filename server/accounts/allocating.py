@@ -23,6 +23,7 @@ from server.limits.line.events import line_from_mapping
 from server.limits.line.line import Line, State
 from server.limits.portfolio.budget import Book, Budget, Stress, budget, stress
 from server.limits.portfolio.joint import OWN
+from server.limits.portfolio.portfolio import Order
 from server.limits.portfolio.portfolio import allocate as programme
 from server.limits.portfolio.scaling import scales
 from server.limits.portfolio.segments import Allocation, Segment
@@ -110,7 +111,7 @@ def allocate(
     rules = desk.rules.budget
     whole = _reachable(budget(own_funds, own_share, rules, partners_minor=rooms), groups)
     try:
-        found = programme(segments, whole)
+        found = programme(segments, whole, Order.SHARES)
     except UsageError as error:
         raise Conflict(error.message, check="budget") from error
     by_segment = scales(segments, found, {one.name: one.asked_minor for one in groups})
@@ -253,16 +254,10 @@ def _prob(one: _Group, scale: Scale) -> Decimal:
 
 
 def _segments(groups: Sequence[_Group], scale: Scale, funding: Decimal) -> list[Segment]:
-    """Return the segments of the programme, each capped at what its customers ask for.
-
-    A safer segment may have as much as any riskier one of its product asks for: else a safe
-    customer who wants little would hold the limits of riskier ones down.
-    """
-    caps: dict[str, int] = {}
+    """Return the segments of the programme, each capped at what its customers ask for."""
     found = []
-    for one in reversed(groups):  # riskiest first within a product
-        mean = -(-one.asked_minor // one.customers)
-        cap = caps[one.product.id] = max(mean, caps.get(one.product.id, 0))
+    for one in groups:
+        cap = -(-one.asked_minor // one.customers)
         loss, price = one.product.expected_loss, one.product.prices[one.grade]
         shares = {name: owed / one.drawn_minor for name, owed in one.funded.items() if owed}
         found.append(
@@ -282,7 +277,7 @@ def _segments(groups: Sequence[_Group], scale: Scale, funding: Decimal) -> list[
                 partner_shares={name: part for name, part in shares.items() if name != OWN},
             )
         )
-    return found[::-1]
+    return found
 
 
 def _reachable(whole: Budget, groups: Sequence[_Group]) -> Budget:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.limits.portfolio.budget import (
     Book,
@@ -17,7 +20,7 @@ from server.limits.portfolio.budget import (
     stress,
     supply,
 )
-from server.limits.portfolio.portfolio import allocate
+from server.limits.portfolio.portfolio import Order, allocate
 from server.limits.portfolio.scaling import scale_down, scaled, scales
 from server.limits.portfolio.segments import Segment
 from server.limits.rules.macro import parse_overlays, with_overlays
@@ -62,7 +65,7 @@ def test_t24_rates_of_the_segments():
 
 
 def test_t24_left_alone_the_programme_gives_the_riskier_more():
-    found = allocate(SEGMENTS, T24, monotone=False)
+    found = allocate(SEGMENTS, T24, Order.NONE)
     assert [round(found.limits[name] / 100, 2) for name in "ABC"] == [7968.36, 8265.82, 500.00]
     assert found.objective_minor / 100 == pytest.approx(1_085_059.92, abs=0.005)
     assert found.shadow_prices["commitments"] == pytest.approx(0.017785, abs=5e-7)
@@ -75,7 +78,7 @@ def test_t25_with_the_order_of_risk_it_does_not():
     assert [round(found.limits[name] / 100, 2) for name in "ABC"] == [8146.80, 8146.80, 559.61]
     assert found.objective_minor / 100 == pytest.approx(1_082_301.37, abs=0.005)
     assert set(found.binding) == {"commitments", "expected_loss"}
-    cost = 1 - found.objective_minor / allocate(SEGMENTS, T24, monotone=False).objective_minor
+    cost = 1 - found.objective_minor / allocate(SEGMENTS, T24, Order.NONE).objective_minor
     assert cost == pytest.approx(0.0025, abs=5e-5)
 
 
@@ -136,6 +139,58 @@ def test_segments_of_equal_risk_both_stay_below_the_safer():
     twin = replace(SEGMENTS[1], name="B2", revenue=0.5)
     found = allocate((SEGMENTS[0], SEGMENTS[1], twin), Budget(1_000_000_000)).limits_minor
     assert max(found["B"], found["B2"]) <= found["A"]
+
+
+def arrived(segments, found):
+    """Return what customers are given once their limits are scaled."""
+    asked = {one.name: one.customers * one.cap_minor for one in segments}
+    by = scales(segments, found, asked)
+    return sum(float(by[name]) * amount for name, amount in asked.items())
+
+
+def test_in_the_order_of_limits_a_part_of_the_budget_reaches_nobody():
+    half = Budget(2_250_000_000)
+    limits, shares = (allocate(SEGMENTS, half, order) for order in (Order.LIMITS, Order.SHARES))
+    assert arrived(SEGMENTS, limits) < 0.9 * half.commitments_minor
+    assert arrived(SEGMENTS, shares) == pytest.approx(half.commitments_minor, rel=1e-4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 5_000),  # customers
+            st.integers(0, 40_000),  # cap
+            st.integers(0, 2_000),  # floor
+            st.floats(0.001, 0.3),
+            st.floats(0.01, 0.99),
+            st.floats(0.01, 0.4),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda row: row[3],
+    ),
+    st.integers(0, 10**13),
+    st.integers(0, 10**11),
+)
+def test_shares_never_rise_with_risk_and_all_that_is_given_arrives(rows, commitments, loss):
+    segments = tuple(
+        segment(f"s{i}", customers, cap, min(floor, cap), *rest)
+        for i, (customers, cap, floor, *rest) in enumerate(rows)
+    )
+    bounds = Budget(commitments, expected_loss_minor=loss)
+    found = allocate(segments, bounds, Order.SHARES)
+    ordered = sorted((one for one in segments if one.cap_minor), key=lambda one: one.default_prob)
+    shares = [found.limits_minor[one.name] / one.cap_minor for one in ordered]
+    coarse = max((1 / one.cap_minor for one in ordered), default=0.0)
+    assert all(riskier <= safer + 2 * coarse for safer, riskier in pairwise(shares))
+    planned = sum(one.customers * found.limits_minor[one.name] for one in segments)
+    assert planned <= commitments
+    lost = sum(one.loss_rate * one.customers * found.limits_minor[one.name] for one in segments)
+    assert lost <= loss * (1 + 1e-8) + 1e-6
+    asked = sum(one.customers * one.cap_minor for one in segments)
+    # Whole minor units are all that scaling may lose.
+    assert planned - arrived(segments, found) <= asked * (2 * coarse + 1e-8) + 1e-6
 
 
 def test_floors_that_the_budget_cannot_pay_are_named():

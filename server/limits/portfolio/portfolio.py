@@ -1,14 +1,18 @@
 """How much each segment may borrow: a budget from own funds, shared out by a linear programme.
 
 A programme left alone gives the riskier segment more wherever it pays more (domain T24); the rows
-that keep limits from rising with risk are therefore part of it (T25). What single customers
-get of it is `server.limits.portfolio.scaling`.
+that keep limits from rising with risk are therefore part of it (T25). Single customers are scaled
+by the share that their segment keeps (`server.limits.portfolio.scaling`), which may not rise with
+risk either. A programme that does not know of it gives riskier segments shares that they may not
+keep, and that part of the budget reaches nobody: for lines its order is that of shares.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -27,16 +31,30 @@ _CLOSE: Final = 1e-9
 _Row = npt.NDArray[np.float64]
 
 
-def allocate(segments: Sequence[Segment], budget: Budget, *, monotone: bool = True) -> Allocation:
+class Order(enum.Enum):
+    """What never rises with risk.
+
+    `SHARES` of the caps are what customers are scaled by; `LIMITS` are the domain's T25; `NONE`
+    only shows what order costs.
+    """
+
+    SHARES = "shares"
+    LIMITS = "limits"
+    NONE = "none"
+
+
+def allocate(
+    segments: Sequence[Segment], budget: Budget, order: Order = Order.LIMITS
+) -> Allocation:
     """Share out a budget for the most margin.
 
     Parameters
     ----------
     segments : sequence of Segment
     budget : Budget
-    monotone : bool
-        Keep limits from rising with risk. Without it the programme may give the riskier more: only
-        to show what that would cost.
+    order : Order
+        With that of shares, floors give way where not all can be kept: to what everybody could keep
+        alike.
 
     Returns
     -------
@@ -49,7 +67,9 @@ def allocate(segments: Sequence[Segment], budget: Budget, *, monotone: bool = Tr
     """
     if not segments or len({one.name for one in segments}) != len(segments):
         raise UsageError("allocation: segments must be there, with names that differ")
-    names, rows, most = _rows(segments, budget, monotone=monotone)
+    names, rows, most = _rows(segments, budget, order)
+    if order is Order.SHARES:
+        segments = _lowered_floors(segments, rows, most)
     unit = float(max(one.cap_minor for one in segments)) or 1.0  # limits of about 1, for the solver
     crowd = np.array([one.customers for one in segments], dtype=float)
     gain = crowd * np.array([one.margin for one in segments])
@@ -77,7 +97,7 @@ def allocate(segments: Sequence[Segment], budget: Budget, *, monotone: bool = Tr
 
 
 def _rows(
-    segments: Sequence[Segment], budget: Budget, *, monotone: bool
+    segments: Sequence[Segment], budget: Budget, order: Order
 ) -> tuple[list[str], _Row, _Row]:
     """Return names, coefficients and right-hand sides of all bounds, each `row x limits <= most`.
 
@@ -103,30 +123,53 @@ def _rows(
         most_each = float(budget.concentration_share) * budget.commitments_minor
         for i, one in enumerate(segments):
             found.append((f"concentration {one.name}", crowd * _unit(len(segments), i), most_each))
-    if monotone:
-        found += [("", row, 0.0) for row in _ladders(segments)]
+    found += [("", row, 0.0) for row in _ladders(segments, order)]
     names = [name for name, _, _ in found]
     return names, np.array([row for _, row, _ in found]), np.array([most for _, _, most in found])
 
 
-def _ladders(segments: Sequence[Segment]) -> list[_Row]:
-    """Return a row for each pair of neighbours in risk: the riskier limit less the safer."""
+def _ladders(segments: Sequence[Segment], order: Order) -> list[_Row]:
+    """Return a row for each pair of neighbours in risk: the riskier limit less the safer.
+
+    In the order of shares each limit counts by the other's cap.
+    """
+    if order is Order.NONE:
+        return []
     size = len(segments)
+    caps = [one.cap_minor if order is Order.SHARES else 1 for one in segments]
     return [
-        _unit(size, j) - _unit(size, i)
+        caps[i] * _unit(size, j) - caps[j] * _unit(size, i)
         for safer, riskier in _neighbours(segments)
         for i in safer
         for j in riskier
     ]
 
 
+def _lowered_floors(segments: Sequence[Segment], rows: _Row, most: _Row) -> list[Segment]:
+    """Return segments whose floors can be kept together, in the order of shares.
+
+    The share that all could keep alike meets every bound; a floor above it may be out of reach.
+    """
+    asked = rows @ np.array([one.cap_minor for one in segments], dtype=float)
+    bounded = asked > 0
+    alike = float(np.min(most[bounded] / asked[bounded], initial=1.0))
+    reach = max(0.0, alike * (1.0 - _CLOSE))
+    return [
+        replace(one, floor_minor=min(one.floor_minor, math.floor(reach * one.cap_minor)))
+        for one in segments
+    ]
+
+
 def _neighbours(segments: Sequence[Segment]) -> list[tuple[list[int], list[int]]]:
-    """Return pairs of groups of segments that follow each other in risk, safest first."""
+    """Return pairs of groups of segments that follow each other in risk, safest first.
+
+    Who has a cap of nothing has no place among them.
+    """
     pairs: list[tuple[list[int], list[int]]] = []
     for ladder in sorted({one.ladder for one in segments}):
         of_risk: dict[float, list[int]] = {}
         for i, one in enumerate(segments):
-            if one.ladder == ladder:
+            if one.ladder == ladder and one.cap_minor:
                 of_risk.setdefault(one.default_prob, []).append(i)
         pairs += pairwise([of_risk[risk] for risk in sorted(of_risk)])
     return pairs
