@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,9 @@ from server.replay import told
 from server.replay.book import DAYS, Rules
 from server.replay.card import FEATURES
 from server.replay.evidence import gather
-from server.replay.figures import Prices
+from server.replay.figures import Prices, prices_of
+from server.replay.frontier import TIMES
+from server.replay.frontier import frontier as play_frontier
 from server.replay.play import (
     Arm,
     Outcome,
@@ -68,7 +70,6 @@ AllocatedOption = Annotated[
     ),
 ]
 _CYCLE = EconomyName.CYCLE  # type: ignore[attr-defined]
-_TIMES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def world(
@@ -179,38 +180,26 @@ def frontier(
 ) -> None:
     """Show what more risk would bring: profit against loss, for several bounds on expected loss."""
     arm = _arm("", policy, line_policy, [], seed)
-    wanted = sorted(set(times or _TIMES))
-    arms = tuple(bearing(arm, Decimal(str(one))) for one in wanted)
-    setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], arms)
-    outcome = play(setting, processes=cores(), tell=_tell)
-    rows = [told.summary(figures) for figures in outcome.figures]
-    best = told.efficient(rows)
+    setting = Setting(people, months, seed, ECONOMIES[str(economy.value)], (arm,))
+    wanted = sorted(set(times or TIMES))
+    points = play_frontier(setting, wanted, processes=cores(), tell=_tell)
     if form is Format.JSON:
-        points = zip(wanted, rows, best, strict=True)
-        emit({"points": [{"times": a, "summary": b, "efficient": c} for a, b, c in points]})
+        emit({"points": [asdict(one) for one in points]})
         return
     yearly = "lost a year"
     typer.echo(f"{'times':>6}{'have a line':>13}{'limit':>9}{yearly:>13}{'profit a month':>16}")
-    for one, row, good in zip(wanted, rows, best, strict=True):
+    for point in points:
+        row = point.summary
         typer.echo(
-            f"{one:>6g}{row['approved']:>13.1%}{row['limit_minor'] / 100:>9,.0f}"
+            f"{point.times:>6g}{row['approved']:>13.1%}{row['limit_minor'] / 100:>9,.0f}"
             f"{row['loss_rate']:>13.2%}{row['profit_total_minor'] / 100 / months:>16,.0f}"
-            + ("" if good else "  beaten by another")
+            + ("" if point.efficient else "  beaten by another")
         )
 
 
 def reaching(arm: Arm, allocated: float) -> Arm:
     """Return an arm whose budget reaches for a share of what the caps allow."""
     return replace(arm, rules=replace(arm.rules, allocated=Decimal(str(allocated))))
-
-
-def bearing(arm: Arm, times: Decimal) -> Arm:
-    """Return an arm that bears so many times the expected loss on a line."""
-    policy = arm.rules.policy
-    most = int(policy.expected_loss.most_minor * times)
-    cap = replace(policy.expected_loss, most_minor=most)
-    rules = replace(arm.rules, name=f"{times}", policy=replace(policy, expected_loss=cap))
-    return replace(arm, rules=rules)
 
 
 def report(
@@ -312,11 +301,11 @@ def lines_of(
     heads = [f"{name:>16}" for name in names]
     yield f"{'':<34}" + "".join(heads)
     columns = [told.summary(figures) for figures in outcome.figures]
-    for level, rows in _LEVELS.items():
+    for level, rows in told.LEVELS.items():
         yield level
-        for label, name, form in rows:
+        for name, form in rows:
             cells = "".join(f"{_cell(column[name], form):>16}" for column in columns)
-            yield f"  {label:<32}{cells}"
+            yield f"  {_LABELS[name]:<32}{cells}"
     for name, figures in zip(names, outcome.figures, strict=True):
         yield ""
         yield f"{name}, whoever was never late"
@@ -356,31 +345,24 @@ def lines_of(
 
 _PUNCTUAL = ("lines", "first limit", "last limit", "kept whole")
 _GRADES = ("opened", "at the end", "kept whole", "in default")
-# The three whom a policy has an effect on (M108), and what the rest of the market sees of it.
-_LEVELS = {
-    "borrowers": (
-        ("people", "people", "count"),
-        ("have a line", "approved", "share"),
-        ("mean limit at the end", "limit_minor", "money"),
-        ("share of the limits that is used", "utilisation", "share"),
-        ("wanted and not had, a month", "unmet_minor", "money"),
-        ("limits lowered, a month", "lowered", "share"),
-        ("of them with nothing overdue", "lowered_punctual", "share"),
-        ("limits raised, a month", "raised", "share"),
-        ("cut limits that came back", "restored", "share"),
-        ("after months, the median", "median_months", "count"),
-    ),
-    "lender": (
-        ("lines in default by the end", "defaults", "share"),
-        ("lost of what is owed, a year", "loss_rate", "share"),
-        ("expected to be lost", "expected_loss_rate", "share"),
-        ("profit a line and month", "profit_minor", "cents"),
-        ("lines still in use at the end", "in_use", "share"),
-    ),
-    "market": (
-        ("lines overdue, in a month", "late", "share"),
-        ("owed elsewhere at the end", "elsewhere_minor", "money"),
-    ),
+_LABELS = {
+    "people": "people",
+    "approved": "have a line",
+    "limit_minor": "mean limit at the end",
+    "utilisation": "share of the limits that is used",
+    "unmet_minor": "wanted and not had, a month",
+    "lowered": "limits lowered, a month",
+    "lowered_punctual": "of them with nothing overdue",
+    "raised": "limits raised, a month",
+    "restored": "cut limits that came back",
+    "median_months": "after months, the median",
+    "defaults": "lines in default by the end",
+    "loss_rate": "lost of what is owed, a year",
+    "expected_loss_rate": "expected to be lost",
+    "profit_minor": "profit a line and month",
+    "in_use": "lines still in use at the end",
+    "late": "lines overdue, in a month",
+    "elsewhere_minor": "owed elsewhere at the end",
 }
 
 
@@ -435,8 +417,7 @@ def _rules(name: str, policy: Path | None, line_policy: Path | None) -> tuple[Ru
 
     limits, pack = load_policy(policy)
     rules = Rules(name, limits, pack, load_line_policy(line_policy))
-    loss = float(limits.expected_loss.lgd)
-    return rules, Prices(float(limits.capacity.annual_rate), loss_given_default=loss)
+    return rules, prices_of(limits)
 
 
 def _tell(done: int, blocks: int) -> None:

@@ -114,6 +114,18 @@ def fit(
     return ReplayCard(bare.plans, points, fit_calibration(bare.total(values), label))
 
 
+def check_grades(names: tuple[str, ...]) -> None:
+    """Check that a policy has the grades that the card of a replay gives.
+
+    Raises
+    ------
+    DataError
+    """
+    known = tuple(grade.name for grade in PRODUCT_SCALE.grades)
+    if names != known:
+        raise DataError("policy", [f"a replay has the grades {', '.join(known)}"])
+
+
 def grade_places(prob_micro: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int32]:
     """Return the place of each customer's grade among a policy's.
 
@@ -122,9 +134,7 @@ def grade_places(prob_micro: NDArray[np.int64], names: tuple[str, ...]) -> NDArr
     DataError
         If the policy does not have the product's grades.
     """
-    known = tuple(grade.name for grade in PRODUCT_SCALE.grades)
-    if names != known:
-        raise DataError("policy", [f"a replay has the grades {', '.join(known)}"])
+    check_grades(names)
     floors = np.array([grade.at_least for grade in PRODUCT_SCALE.grades][:-1])
     found: NDArray[np.int32] = (scores(prob_micro)[:, None] < floors).sum(axis=1).astype(np.int32)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.limits.line.line import State
+from server.limits.rules.policy import Policy
 from server.replay.book import Book, in_default
 from server.replay.card import grade_places, scores
 from shared.world.life import MINOR, Life
@@ -48,6 +49,12 @@ class Prices:
     draw_minor: float = 20.0
     review_minor: float = 2.0
     opening_minor: float = 8000.0
+
+
+def prices_of(policy: Policy) -> Prices:
+    """Return what money costs under a limit policy: its own rate, and its own loss at a default."""
+    loss = float(policy.expected_loss.lgd)
+    return Prices(float(policy.capacity.annual_rate), loss_given_default=loss)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,33 @@ from server.replay.play import Outcome
 
 _YEAR: Final = 12
 _MINOR: Final = 100
+#: The three whom a policy has an effect on (M108), and of which figures of `summary` each is told,
+#: with their form: a share, a count, whole money, or money to the minor unit.
+LEVELS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "borrowers": (
+        ("people", "count"),
+        ("approved", "share"),
+        ("limit_minor", "money"),
+        ("utilisation", "share"),
+        ("unmet_minor", "money"),
+        ("lowered", "share"),
+        ("lowered_punctual", "share"),
+        ("raised", "share"),
+        ("restored", "share"),
+        ("median_months", "count"),
+    ),
+    "lender": (
+        ("defaults", "share"),
+        ("loss_rate", "share"),
+        ("expected_loss_rate", "share"),
+        ("profit_minor", "cents"),
+        ("in_use", "share"),
+    ),
+    "market": (
+        ("late", "share"),
+        ("elsewhere_minor", "money"),
+    ),
+}
 
 
 def summary(figures: Figures) -> dict[str, Any]:
