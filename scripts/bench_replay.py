@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _bench import Bar, load, machine, show_bars, spread, versions, write_json
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.replay.book import Rules
 from server.replay.card import FEATURES, ReplayCard, grade_places
 from server.replay.figures import Prices

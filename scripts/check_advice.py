@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _bench import machine, versions, write_json
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.limits.answers.actions import ActionSet, parse_actions
 from server.limits.answers.advice import Advice, advise
 from server.limits.answers.line_reviews import LineReviews

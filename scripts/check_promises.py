@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _bench import machine, versions, write_json
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.limits.batch.batch import BatchReviewed, review_batch
 from server.limits.batch.columns import NEVER, Columns, FactColumns
 from server.limits.batch.rows import facts_of_row, line_of_row, target_of_row

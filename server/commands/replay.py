@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from server.commands import replay_world
+from server.commands import replay_challengers, replay_world
 from server.commands.common import Format, FormatOption, emit
+from server.commands.replay_common import LinePolicyOption, load_line_policy
 from server.limits.line.golden import REPAID_ON, Row, Trace, frequent, run, stable, with_downturn
-from server.limits.rules.line_lint import parse_line_policy
-from server.limits.rules.line_policy import LinePolicy
-from server.policies import embedded
-from shared.errors import EnvironmentFault
 
 replay = typer.Typer(no_args_is_help=True, help="Try a policy's rules before they meet people.")
-LinePolicyOption = Annotated[
-    Path | None,
-    typer.Option("--line-policy", help="A policy of a line's life; without one, the reference."),
-]
 _LEGEND = (
     "A active, O observation, R reduced, RS restoring. B01 drew often, B02 went on, B03 at the",
     "floor, M01 the downturn, H01 clean reviews so far, R01 out of observation, R02 a step up,",
@@ -35,6 +25,7 @@ def root() -> None:
 replay.command("world")(replay_world.world)
 replay.command("recorded")(replay_world.recorded)
 replay.command("frontier")(replay_world.frontier)
+replay.command("challengers")(replay_challengers.challengers)
 replay.command("report")(replay_world.report)
 replay.command("customer")(replay_world.customer)
 
@@ -54,26 +45,6 @@ def golden(line_policy: LinePolicyOption = None, form: FormatOption = Format.TEX
         typer.echo(f"{rows[0].cycle:>5} {day:>4}  " + "  ".join(map(_cells, rows)))
     for line in _LEGEND:
         typer.echo(line)
-
-
-def load_line_policy(path: Path | None) -> LinePolicy:
-    """Return the policy of a file, or the reference.
-
-    Raises
-    ------
-    ConfigError
-        With all that is wrong in it.
-    EnvironmentFault
-        If the file cannot be read.
-    """
-    if path is None:
-        return parse_line_policy(*embedded("line_reference"))
-    try:
-        return parse_line_policy(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise EnvironmentFault(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise EnvironmentFault(f"cannot read {path}: it is no text in UTF-8") from error
 
 
 def _head(trace: Trace) -> str:

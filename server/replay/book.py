@@ -26,7 +26,7 @@ from server.limits.batch.columns import (
 )
 from server.limits.batch.inputs import InputColumns, ScoreColumns
 from server.limits.batch.pack import line_columns
-from server.limits.batch.target import targets_of
+from server.limits.batch.target import scaled_by, targets_of
 from server.limits.line.limit_acts import open_line, request
 from server.limits.line.line import State
 from server.limits.line.target import target_from
@@ -35,6 +35,7 @@ from server.limits.rules.pack import Pack
 from server.limits.rules.policy import Policy
 from server.replay.card import ReplayCard, grade_places, scores
 from server.replay.population import features
+from server.replay.shares import WHOLE, Places, Shares, places_of
 from shared.world.life import DEFAULT_LATE, MINOR, Life
 
 Floats = NDArray[np.float64]
@@ -57,15 +58,15 @@ class Rules:
     policy : Policy
     pack : Pack
     line : LinePolicy
-    allocated : Decimal
-        Share of what the caps allow that the lender's own budget reaches for, in (0, 1].
+    shares : Shares
+        Of what the caps allow: as far as the lender's own budget reaches.
     """
 
     name: str
     policy: Policy
     pack: Pack
     line: LinePolicy
-    allocated: Decimal = Decimal(1)
+    shares: Shares = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Book:
         The last reviews.
     prob_micro : (m,) int64
         Chance of default at the last review.
+    states : (m,) int32
+        The state that each line was in then; see `server.replay.shares`.
     """
 
     rules: Rules
@@ -99,6 +102,7 @@ class Book:
     spending: Floats
     reviewed: BatchReviewed | None
     prob_micro: NDArray[np.int64]
+    states: Places
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -131,6 +135,7 @@ def opened(rules: Rules, card: ReplayCard, life: Life) -> Book:
     prob = card.default_prob_micro(features(life))
     nothing = np.zeros(every.size, np.int64)
     targets = _targets(rules, prob, life, every, nothing, nothing, day)
+    states, targets = _shared(rules, targets, prob, nothing, nothing, nothing)
     limits = targets.lowest_minor
     rows = np.flatnonzero(limits > 0)
     blank = np.zeros(rows.size, np.int32)
@@ -144,6 +149,7 @@ def opened(rules: Rules, card: ReplayCard, life: Life) -> Book:
         spending=MINOR * life.past.spent[-_SHORT:, rows],
         reviewed=None,
         prob_micro=prob[rows],
+        states=states[rows],
     )
 
 
@@ -160,8 +166,9 @@ def reviewed(book: Book, before: Life, life: Life) -> Book:
     prob = book.card.default_prob_micro(features(life))[rows]
     owed = np.rint(life.line.bill[rows]).astype(np.int64)
     limit = book.lines.effective_limit_minor
-    targets = _targets(book.rules, prob, life, rows, limit, owed, day)
     late = life.line.late[rows].astype(np.int32)
+    targets = _targets(book.rules, prob, life, rows, limit, owed, day)
+    states, targets = _shared(book.rules, targets, prob, owed, limit, late)
     was_late = before.line.late[rows] > 0
     clear = np.where(late > 0, NEVER, book.clear_since)
     clear = np.where((late == 0) & was_late, day.toordinal(), clear).astype(np.int32)
@@ -193,6 +200,7 @@ def reviewed(book: Book, before: Life, life: Life) -> Book:
         spending=spending,
         reviewed=done,
         prob_micro=prob,
+        states=states,
     )
 
 
@@ -273,7 +281,7 @@ def _targets(
     blank = np.zeros(rows.size, np.int32)
     found = ScoreColumns(
         default_prob_micro=prob,
-        grade=grade_places(prob, tuple(rules.policy.grades)),
+        grade=_grades(rules, prob),
         book=(Reason("S-CARD", "score"),),
         reasons=np.zeros((rows.size, 1), np.int32),
         silences=({},),
@@ -294,8 +302,27 @@ def _targets(
         capital_minor=none,
         partner_minor=none,
     )
-    own = (rules.allocated,)
-    return targets_of(rules.policy, rules.pack, found, inputs, rules.line, day, scales=own)
+    return targets_of(rules.policy, rules.pack, found, inputs, rules.line, day)
+
+
+def _grades(rules: Rules, prob: NDArray[np.int64]) -> NDArray[np.int32]:
+    return grade_places(prob, tuple(rules.policy.grades))
+
+
+def _shared(
+    rules: Rules,
+    targets: TargetColumns,
+    prob: NDArray[np.int64],
+    owed: NDArray[np.int64],
+    limit: NDArray[np.int64],
+    late: NDArray[Any],
+) -> tuple[Places, TargetColumns]:
+    """Return the state of each line, and its target after the share that goes with it."""
+    allowed = targets.limit_minor
+    states = places_of(_grades(rules, prob), owed, limit, allowed, late)
+    shares, quantum = rules.shares, rules.line.quantum_minor
+    scaled = scaled_by(allowed, shares.by_state, shares.places(states), quantum)
+    return states, replace(targets, scaled_minor=scaled)
 
 
 def _lines(

@@ -12,6 +12,7 @@ from server.limits.rules.line_policy import Overlay
 from server.replay.book import Rules, day_of
 from server.replay.figures import Figures, Prices
 from server.replay.play import Arm, Setting, learn, play
+from server.replay.shares import alike
 from shared.world.economy import ECONOMIES
 
 #: Months in which the published cut of the played policy holds, and its multiplier.
@@ -72,7 +73,7 @@ def gather(
         own,
         replace(own, card=learn(seed, _BANK)),
         replace(own, rules=with_macro_cut(rules)),
-        replace(own, rules=replace(rules, allocated=SCARCE)),
+        replace(own, rules=replace(rules, shares=alike(SCARCE))),
     )
     setting = Setting(people, months, seed, ECONOMIES["calm"], arms)
     calm = play(setting, processes=processes, tell=tell).figures

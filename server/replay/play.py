@@ -64,12 +64,21 @@ class Arm:
     prices : Prices
     refreshed : ReplayCard or None
         The card after the first year, where there is another: from `learn_on_lines`.
+    later : Rules or None
+        The rules after the first year, where there are others.
     """
 
     rules: Rules
     card: ReplayCard
     prices: Prices
     refreshed: ReplayCard | None = None
+    later: Rules | None = None
+
+    def after(self, book: Book, month: int) -> Book:
+        """Return a book that the next review decides on, by the card and the rules of a month."""
+        if month < _OUTCOME_MONTHS:
+            return book
+        return replace(book, card=self.refreshed or book.card, rules=self.later or book.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +247,7 @@ def play(
 
 def play_block(setting: Setting, span: Span) -> Outcome:
     """Play the people of one block under each set of rules."""
-    start = _begun(setting, span)
+    start = begun(setting, span)
     played = [_play(setting, span, start, arm) for arm in setting.arms]
     figures = tuple(one.figures for one in played)
     return Outcome(figures, _swapped(played, len(span)) if len(played) == _PAIR else Swap())
@@ -297,10 +306,8 @@ def moments(setting: Setting, span: Span, start: Life, arm: Arm) -> Iterator[Mom
     life, book = start, opened(arm.rules, arm.card, start)
     tally = Tally.of(book, arm.prices)
     for _ in range(setting.months):
-        if arm.refreshed and life.number >= _OUTCOME_MONTHS:
-            book = replace(book, card=arm.refreshed)
         after = _lived(setting, span, life, book.limits(len(span)))
-        fresh = reviewed(book, life, after)
+        fresh = reviewed(arm.after(book, life.number), life, after)
         told, now = month_of(fresh, book, after, tally, arm.prices)
         yield Moment(after, book, fresh, told, tally, now)
         life, book, tally = after, fresh, now
@@ -323,7 +330,7 @@ def hindsight(setting: Setting, missed: NDArray[np.bool_]) -> tuple[dict[str, in
     for arm in setting.arms:
         counts = dict.fromkeys(("fell", "fell_missed", "kept", "kept_missed"), 0)
         for span in spans(setting.people):
-            seen = list(moments(setting, span, _begun(setting, span), arm))
+            seen = list(moments(setting, span, begun(setting, span), arm))
             book, last = seen[0].before, seen[-1].book
             fell = last.lines.effective_limit_minor < book.lines.effective_limit_minor
             bad = missed[span.start : span.stop][book.rows]
@@ -334,7 +341,8 @@ def hindsight(setting: Setting, missed: NDArray[np.bool_]) -> tuple[dict[str, in
     return tuple(found)
 
 
-def _begun(setting: Setting, span: Span) -> Life:
+def begun(setting: Setting, span: Span) -> Life:
+    """Return the people of a block on the eve of their lines."""
     known = setting.recorded
     return warm(span, setting.seed) if known is None else begin(known, span)
 

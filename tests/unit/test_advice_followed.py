@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.limits.answers.actions import parse_actions
 from server.limits.batch.rows import target_of_row
 from server.limits.caps.decide import decide

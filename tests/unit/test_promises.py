@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.limits.line.line import State
 from server.replay.book import Rules
 from server.replay.figures import Prices

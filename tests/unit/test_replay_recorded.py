@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.replay.book import Rules
 from server.replay.figures import Prices
 from server.replay.play import Arm, Setting, hindsight, learn, play

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.limits.batch.columns import NONE
 from server.limits.batch.rows import line_of_row, target_of_row
 from server.limits.line.limit_acts import accept_offer

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from server.accounts.scores import load_policy
-from server.commands.replay import load_line_policy
+from server.commands.replay_common import load_line_policy
 from server.replay.book import Rules
 from server.replay.evidence import MACRO_MONTHS, SCENARIOS, gather
 from server.replay.figures import Prices

@@ -71,7 +71,7 @@ def targets_of(
     return TargetColumns(
         limit_minor=limit,
         full_minor=share_of(smallest, _ONE, quantum),
-        scaled_minor=_scaled(limit, scales, scale, quantum),
+        scaled_minor=scaled_by(limit, scales, scale, quantum),
         absolute_minor=_absolute(caps, smallest.size, quantum),
         amount_minor=smallest,
         book=book,
@@ -95,7 +95,18 @@ def _downturn(own: Decimal, line_policy: LinePolicy, day: date) -> tuple[Decimal
     return multiplier, scenario if multiplier < 1 else ""
 
 
-def _scaled(limit: Money, scales: Sequence[Decimal], scale: Counts | None, quantum: int) -> Money:
+def scaled_by(limit: Money, scales: Sequence[Decimal], scale: Counts | None, quantum: int) -> Money:
+    """Return limits after the allocator.
+
+    Parameters
+    ----------
+    limit : (n,) Money
+    scales : sequence of Decimal
+    scale : (n,) Counts or None
+        See `targets_of`.
+    quantum : int
+        Down to multiples of it.
+    """
     if scale is None:
         return share_of(limit, scales[0], quantum)
     result = np.zeros_like(limit)
