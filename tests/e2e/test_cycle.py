@@ -11,10 +11,13 @@ from collections import Counter
 import pytest
 
 from server.releases.registry import Registry
+from tests.depth import depth
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 SMALL = ("--people", "4000", "--applicants", "80", "--night-days", "10", "--format", "json")
 YEAR = 12
+# Months of the cycle that is killed in its second.
+SOME = depth(2, 4)
 
 
 def decisions(folder):
@@ -30,7 +33,7 @@ def test_a_year_of_months_with_everything_at_work(start, tmp_path):
     """One test, since a year is lived once: whoever reads a failure has the line of the check."""
     folder = tmp_path / "it"
     running = start("cycle", folder, "--months", str(YEAR), *SMALL)
-    assert running.end(800) == 0, running.stderr
+    assert running.end(1500) == 0, running.stderr
     rows = json.loads(running.stdout)["data"]
     every_month_people_draw_repay_and_are_reviewed(folder, rows)
     each_quarter_a_challenger_is_judged_by_what_it_was_seen_beside(folder, rows)
@@ -91,10 +94,10 @@ def a_year_later_lines_teach_and_no_sooner(folder, rows):
 
 
 def test_it_goes_on_where_it_was_killed_and_comes_to_the_same(start, tmp_path):
-    undisturbed = start("cycle", tmp_path / "calm", "--months", "4", *SMALL)
-    assert undisturbed.end(600) == 0, undisturbed.stderr
+    undisturbed = start("cycle", tmp_path / "calm", "--months", str(SOME), *SMALL)
+    assert undisturbed.end(800) == 0, undisturbed.stderr
     folder = tmp_path / "it"
-    arguments = ("cycle", folder, "--months", "4", *SMALL)
+    arguments = ("cycle", folder, "--months", str(SOME), *SMALL)
     first = start(*arguments)
     first.said("month  1 ")
     first.until((folder / "world" / "people" / "acts-0020.parquet").exists)
@@ -102,11 +105,11 @@ def test_it_goes_on_where_it_was_killed_and_comes_to_the_same(start, tmp_path):
         os.kill(pid, signal.SIGKILL)
     first.process.wait()
     again = start(*arguments)
-    assert again.end(600) == 0, again.stderr
+    assert again.end(800) == 0, again.stderr
     rows = json.loads(again.stdout)["data"]
-    assert [row["month"] for row in rows] == list(range(5))
+    assert [row["month"] for row in rows] == list(range(SOME + 1))
     assert rows == json.loads(undisturbed.stdout)["data"]
-    other = start("cycle", folder, "--months", "4", *SMALL, "--seed", "2")
+    other = start("cycle", folder, "--months", str(SOME), *SMALL, "--seed", "2")
     assert other.end() == 1
     assert "was lived with other settings" in other.stderr + other.stdout
     (folder / "months.jsonl").write_text("{\n")
