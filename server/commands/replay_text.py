@@ -33,6 +33,22 @@ def lines_of(outcome: Outcome, names: tuple[str, ...], ends: str = NOBODY_IS_REA
                 f"{one['whole'] / lines:>13.1%}{one['defaults'] / lines:>13.1%}"
             )
         yield ""
+        yield f"{name}, cuts, by their reason"
+        yield f"{'':<34}" + "".join(f"{head:>13}" for head in _CUTS)
+        for row in told.coming_back(figures):
+            median = "-" if row["median_months"] is None else row["median_months"]
+            yield (
+                f"  {row['code'] or 'no other reason':<32}{row['cuts']:>13,}"
+                f"{row['restored']:>13.1%}{median:>13}"
+            )
+        yield ""
+        yield f"{name}, who has a line"
+        yield f"{'':<34}" + "".join(f"{head:>13}" for head in _KINDS)
+        for kind, one in figures.kinds.items():
+            share, first = one["lines"] / max(one["people"], 1.0), one["first_minor"] / 100
+            mean = first / max(one["lines"], 1.0)
+            yield f"  {kind:<32}{one['people']:>13,.0f}{share:>13.1%}{mean:>13,.0f}"
+        yield ""
         yield f"{name}, by month"
         yield f"{'month':>6}{'lines':>10}{'limit':>10}" + "".join(
             f"{head:>9}" for head in ("used", "late", "lowered", "raised")
@@ -62,6 +78,8 @@ def levels_of(summaries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> I
 
 
 _PUNCTUAL = ("lines", "first limit", "last limit", "kept whole")
+_CUTS = ("cuts", "came back", "after months")
+_KINDS = ("people", "have a line", "first limit")
 _GRADES = ("opened", "at the end", "kept whole", "in default")
 _LABELS = {
     "people": "people",

@@ -14,6 +14,7 @@ from server.limits.rules.policy import Policy
 from server.replay.book import Book, in_default
 from server.replay.card import grade_places, scores
 from shared.world.life import MINOR, Life
+from shared.world.people import People
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +28,11 @@ _MONTHS_A_YEAR: Final = 12
 #: Draws in a month that are often, as rule B01 of the reference counts them, and shares of the
 #: first limit that are much and little.
 OFTEN, HALF, HARDLY = 6, 0.5, 0.1
+#: Reasons that lower a limit, by how their codes begin; others say how somebody stands.
+CAUSES: Final = ("P-", "M-", "C-", "B02", "B08", "I-")
+_NO_CAUSE: Final = ""
+_CODE: Final = "U24"
+_POOR: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Tally:
         Month of the cut that was not restored yet; 0 for none.
     before_cut : (m,) int64
         The limit before it.
+    cut_for : (m,) str
+        The first of its reasons.
     """
 
     lost: NDArray[np.bool_]
@@ -77,6 +85,7 @@ class Tally:
     loss_minor: Floats
     cut_since: NDArray[np.int64]
     before_cut: NDArray[np.int64]
+    cut_for: NDArray[np.str_]
 
     @classmethod
     def of(cls, book: Book, prices: Prices) -> Tally:
@@ -88,6 +97,7 @@ class Tally:
             np.zeros(size),
             np.zeros(size, np.int64),
             np.zeros(size, np.int64),
+            np.full(size, _NO_CAUSE, _CODE),
         )
 
 
@@ -103,26 +113,31 @@ class Figures:
         Reasons that reviews gave, over all months.
     causes : dict of str to int
         The same of those reviews that lowered a limit.
-    waited : dict of int to int
-        Months from a cut until the limit before it was back, and how many lines waited so long.
+    waited : dict of str to dict of int to int
+        By the reason of a cut: months until the limit before it was back, and how many lines waited
+        so long.
     groups : dict of str to dict of str to float
         Of those who were never late on card or line: all of them, and by how they used the line.
         Lines, their first and last limits, and how many have theirs whole at the end.
     grades : dict of str to dict of str to float
         By grade: lines that were opened in it, how many of these have their first limit whole at
         the end and how many are in default, and lines that are in it at the end.
-    cuts_open : int
-        Lines whose limit was not back at the end.
+    kinds : dict of str to dict of str to float
+        Everybody, micro businesses, and the fifth with the lowest incomes: people, lines, and the
+        first limits of these.
+    cuts_open : dict of str to int
+        Lines whose limit was not back at the end, by the reason of the cut.
     people, lines : int
     """
 
     months: dict[str, Floats] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     causes: dict[str, int] = field(default_factory=dict)
-    waited: dict[int, int] = field(default_factory=dict)
+    waited: dict[str, dict[int, int]] = field(default_factory=dict)
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
     grades: dict[str, dict[str, float]] = field(default_factory=dict)
-    cuts_open: int = 0
+    kinds: dict[str, dict[str, float]] = field(default_factory=dict)
+    cuts_open: dict[str, int] = field(default_factory=dict)
     people: int = 0
     lines: int = 0
 
@@ -131,22 +146,35 @@ class Figures:
         for name, values in other.months.items():
             self.months[name] = self.months[name] + values if name in self.months else values
         self.note(other.codes, other.causes)
-        for months, number in other.waited.items():
-            self.waited[months] = self.waited.get(months, 0) + number
-        for mine, theirs in ((self.groups, other.groups), (self.grades, other.grades)):
+        self.wait(other.waited)
+        _add(self.cuts_open, other.cuts_open)
+        for mine, theirs in (
+            (self.groups, other.groups),
+            (self.grades, other.grades),
+            (self.kinds, other.kinds),
+        ):
             for name, group in theirs.items():
-                sums = mine.setdefault(name, dict.fromkeys(group, 0.0))
-                for key, value in group.items():
-                    sums[key] += value
-        self.cuts_open += other.cuts_open
+                _add(mine.setdefault(name, {}), group)
         self.people += other.people
         self.lines += other.lines
 
     def note(self, codes: Mapping[str, int], causes: Mapping[str, int]) -> None:
         """Add reasons, and those of lowered limits."""
-        for mine, more in ((self.codes, codes), (self.causes, causes)):
-            for code, number in more.items():
-                mine[code] = mine.get(code, 0) + number
+        _add(self.codes, codes)
+        _add(self.causes, causes)
+
+    def wait(self, waited: Mapping[str, Mapping[int, int]]) -> None:
+        """Add how long limits took to come back."""
+        for code, months in waited.items():
+            _add(self.waited.setdefault(code, {}), months)
+
+    @property
+    def waited_whole(self) -> dict[int, int]:
+        """What `waited` comes to, whatever the reason."""
+        found: dict[int, int] = {}
+        for months in self.waited.values():
+            _add(found, months)
+        return found
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -156,10 +184,14 @@ class Figures:
             "months": {name: values.tolist() for name, values in self.months.items()},
             "codes": dict(sorted(self.codes.items())),
             "causes": dict(sorted(self.causes.items())),
-            "waited_months": {str(key): self.waited[key] for key in sorted(self.waited)},
+            "waited_months": {
+                code: {str(key): waited[key] for key in sorted(waited)}
+                for code, waited in sorted(self.waited.items())
+            },
             "punctual": self.groups,
             "grades": self.grades,
-            "cuts_not_restored": self.cuts_open,
+            "kinds": self.kinds,
+            "cuts_not_restored": dict(sorted(self.cuts_open.items())),
         }
 
 
@@ -223,6 +255,7 @@ def month_of(
         loss_minor=tally.loss_minor + loss,
         cut_since=since,
         before_cut=np.where(first, was, tally.before_cut),
+        cut_for=np.where(first, _causes(book), tally.cut_for),
     )
     return found, after
 
@@ -314,11 +347,59 @@ def grades_of(first: Book, last: Book, tally: Tally) -> dict[str, dict[str, floa
     return found
 
 
-def waits(before: Tally, after: Tally, month: int) -> Mapping[int, int]:
-    """Return how long those waited whose limit came back in a month."""
+def kinds_of(first: Book, people: People) -> dict[str, dict[str, float]]:
+    """Return who of whom has a line (M87).
+
+    Parameters
+    ----------
+    first : Book
+        As the lines were opened.
+    people : People
+        Of the block; the lowest fifth is that of its incomes.
+    """
+    limit = np.zeros(len(people))
+    limit[first.rows] = first.lines.effective_limit_minor
+    kinds = {
+        "everybody": np.ones(len(people), np.bool_),
+        "micro businesses": people.business,
+        "lowest fifth of incomes": people.income <= np.quantile(people.income, _POOR),
+    }
+    return {
+        name: {
+            "people": float(those.sum()),
+            "lines": float((those & (limit > 0)).sum()),
+            "first_minor": float(limit[those].sum()),
+        }
+        for name, those in kinds.items()
+    }
+
+
+def waits(before: Tally, after: Tally, month: int) -> dict[str, dict[int, int]]:
+    """Return how long those waited whose limit came back in a month, by the reason of the cut."""
     back = (before.cut_since > 0) & (after.cut_since == 0)
-    months, lines = np.unique(month - before.cut_since[back], return_counts=True)
-    return dict(zip(months.tolist(), lines.tolist(), strict=True))
+    found: dict[str, dict[int, int]] = {}
+    waited = (month - before.cut_since[back]).tolist()
+    for code, months in zip(before.cut_for[back].tolist(), waited, strict=True):
+        _add(found.setdefault(code, {}), {months: 1})
+    return found
+
+
+def still_cut(tally: Tally) -> dict[str, int]:
+    """Return the lines whose limit is not back, by the reason of the cut."""
+    codes, lines = np.unique(tally.cut_for[tally.cut_since > 0], return_counts=True)
+    return dict(zip(codes.tolist(), lines.tolist(), strict=True))
+
+
+def _causes(book: Book) -> NDArray[np.str_]:
+    """Return the first cause among the reasons of each review; empty where there is none."""
+    assert book.reviewed is not None
+    codes = np.array([*book.reviewed.codes, _NO_CAUSE], _CODE)
+    lowers = np.array([code.startswith(CAUSES) for code in codes])
+    places = book.reviewed.reasons
+    is_cause = lowers[places]  # a place of -1 is the empty code
+    first = is_cause.argmax(axis=1)[:, None]
+    found: NDArray[np.str_] = codes[np.take_along_axis(places, first, axis=1)[:, 0]]
+    return np.where(is_cause.any(axis=1), found, codes[-1])
 
 
 def codes_of(book: Book, those: NDArray[np.bool_] | None = None) -> dict[str, int]:
@@ -336,3 +417,8 @@ def codes_of(book: Book, those: NDArray[np.bool_] | None = None) -> dict[str, in
 def lowered(book: Book, before: Book) -> NDArray[np.bool_]:
     """Return whose limit the last reviews lowered."""
     return book.lines.effective_limit_minor < before.lines.effective_limit_minor
+
+
+def _add(sums: dict[Any, Any], more: Mapping[Any, Any]) -> None:
+    for key, value in more.items():
+        sums[key] = sums.get(key, 0) + value

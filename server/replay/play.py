@@ -25,8 +25,10 @@ from server.replay.figures import (
     Use,
     codes_of,
     grades_of,
+    kinds_of,
     lowered,
     month_of,
+    still_cut,
     waits,
 )
 from server.replay.population import defaults, features
@@ -275,8 +277,7 @@ def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
         told.append(one.figures)
         causes = codes_of(one.book, lowered(one.book, one.before))
         figures.note(codes_of(one.book), causes)
-        for waited, lines in waits(one.tally_before, one.tally, one.life.number).items():
-            figures.waited[waited] = figures.waited.get(waited, 0) + lines
+        figures.wait(waits(one.tally_before, one.tally, one.life.number))
         bad |= one.life.card.late >= DEFAULT_LATE
         book, tally = one.book, one.tally
     assert book is not None  # there is a month
@@ -288,7 +289,8 @@ def _play(setting: Setting, span: Span, start: Life, arm: Arm) -> _Played:
     figures.months = {name: np.array([one[name] for one in told]) for name in told[0]}
     figures.months["cost_minor"][0] += arm.prices.opening_minor * len(book)
     figures.lines = len(book)
-    figures.cuts_open = int((tally.cut_since > 0).sum())
+    figures.cuts_open = still_cut(tally)
+    figures.kinds = kinds_of(first, start.people)
     return _Played(figures, book, tally, bad)
 
 

@@ -61,8 +61,8 @@ def summary(figures: Figures) -> dict[str, Any]:
     alive = np.maximum(months["lines"], 1.0)
     owed = np.maximum(months["outstanding_minor"].sum(), 1.0)
     profit = months["earned_minor"] - months["cost_minor"] - months["loss_minor"]
-    waited = sorted(figures.waited.items())
-    back = sum(lines for _, lines in waited)
+    back = _back(figures.waited_whole)
+    still = sum(figures.cuts_open.values())
     return {
         "people": figures.people,
         "lines": figures.lines,
@@ -83,9 +83,33 @@ def summary(figures: Figures) -> dict[str, Any]:
         ),
         "in_use": float(months["in_use"][-1] / alive[-1]),
         "raised": float(months["raised"].sum() / alive.sum()),
-        "restored": back / max(back + figures.cuts_open, 1),
-        "median_months": _median(waited),
+        "restored": back["lines"] / max(back["lines"] + still, 1),
+        "median_months": back["median_months"],
     }
+
+
+def coming_back(figures: Figures) -> list[dict[str, Any]]:
+    """Return, by the reason of a cut, how many limits came back and how soon.
+
+    Returns
+    -------
+    list of dict
+        ``code``, ``cuts`` for it, ``restored``, the share of these that came back, and their
+        ``median_months``; the most frequent first.
+    """
+    rows = []
+    for code in figures.waited.keys() | figures.cuts_open.keys():
+        back = _back(figures.waited.get(code, {}))
+        cuts = back["lines"] + figures.cuts_open.get(code, 0)
+        rows.append(
+            {
+                "code": code,
+                "cuts": cuts,
+                "restored": back["lines"] / cuts,
+                "median_months": back["median_months"],
+            }
+        )
+    return sorted(rows, key=lambda row: (-row["cuts"], row["code"]))
 
 
 def efficient(rows: list[dict[str, Any]]) -> list[bool]:
@@ -100,11 +124,15 @@ def efficient(rows: list[dict[str, Any]]) -> list[bool]:
     ]
 
 
-def _median(waited: list[tuple[int, int]]) -> int | None:
-    """Return after how many months half of those had it back who got it back."""
-    half = sum(lines for _, lines in waited) / 2
+def _back(waited: Mapping[int, int]) -> dict[str, Any]:
+    """Return how many limits came back, and after how many months half of them had."""
+    return {"lines": sum(waited.values()), "median_months": _median(waited)}
+
+
+def _median(waited: Mapping[int, int]) -> int | None:
+    half = sum(waited.values()) / 2
     reached = 0
-    for months, lines in waited:
+    for months, lines in sorted(waited.items()):
         reached += lines
         if reached >= half > 0:
             return months

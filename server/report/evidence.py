@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from server.limits.words.sentences import Texts
 from server.replay.evidence import MACRO, MACRO_MONTHS, SCARCE, Evidence
-from server.replay.figures import Figures
-from server.replay.told import months_of, summary
+from server.replay.figures import CAUSES, Figures
+from server.replay.told import coming_back, months_of, summary
 from server.report.page import csv_address, head_of
 from server.web import charts
 from server.web.charts import PERCENT, Bar, Chart, Series, Unit
@@ -20,8 +20,6 @@ from server.web.language import Language, texts_in
 from server.web.render import environment
 
 _MINOR: Final = 100
-# Codes that say how somebody stands, and not why a limit fell; the score's own are in the grade.
-_CAUSES: Final = ("P-", "M-", "C-", "B02", "B08", "I-")
 _MOST: Final = 6
 # Months after the end of a published cut in which its effect on scores is read.
 _LATER: Final = 3
@@ -105,7 +103,11 @@ def sections(evidence: Evidence, texts: Texts) -> tuple[Section, ...]:
 def _low(figures: Figures, texts: Texts) -> Section:
     lowered = max(figures.months["lowered"].sum(), 1.0)
     found = sorted(
-        ((number / lowered, code) for code, number in figures.causes.items() if _is_cause(code)),
+        (
+            (number / lowered, code)
+            for code, number in figures.causes.items()
+            if code.startswith(CAUSES)
+        ),
         reverse=True,
     )[:_MOST]
     rows = [
@@ -136,21 +138,28 @@ def _low(figures: Figures, texts: Texts) -> Section:
 
 
 def _back(figures: Figures, told: Mapping[str, Any], texts: Texts) -> Section:
-    every = max(sum(figures.waited.values()) + figures.cuts_open, 1)
+    by_reason = coming_back(figures)
+    every = max(sum(one["cuts"] for one in by_reason), 1)
     reached, points = 0, [(0.0, 0.0)]
-    for months, lines in sorted(figures.waited.items()):
+    for months, lines in sorted(figures.waited_whole.items()):
         reached += lines
         points.append((float(months), reached / every))
     median = told["median_months"]
     words = words_of(texts, "waits", "evidence_waits")
     series = [Series(texts.say("evidence_arm.rules"), tuple(points))]
+    told_of = [one for one in by_reason if one["code"]][:_MOST]
+    rows = [
+        Bar(named(texts, "cause", one["code"]), one["restored"], marked=at == 0)
+        for at, one in enumerate(told_of)
+    ]
+    reasons = charts.bars(words_of(texts, "reasons", "evidence_reasons"), rows, PERCENT)
     return Section(
         "back",
         {
             "restored": PERCENT.told(told["restored"]),
             "median": "-" if median is None else str(median),
         },
-        (charts.lines(words, series, COUNT, PERCENT, low=0.0),),
+        (charts.lines(words, series, COUNT, PERCENT, low=0.0), reasons),
     )
 
 
@@ -261,10 +270,6 @@ def _by_month(
     money = Unit(texts.say("evidence_unit.money"), 0, _MINOR)
     words = words_of(texts, key, f"evidence_{key}")
     return charts.lines(words, series, COUNT, unit or money, low=0.0)
-
-
-def _is_cause(code: str) -> bool:
-    return code.startswith(_CAUSES)
 
 
 def _whole(group: Mapping[str, float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
@@ -19,7 +20,7 @@ from server.replay import play as playing
 from server.replay import told
 from server.replay.book import Rules, day_of, opened, reviewed
 from server.replay.card import FEATURES, grade_places, scores
-from server.replay.figures import Prices, Tally
+from server.replay.figures import CAUSES, Prices, Tally
 from server.replay.play import Arm, Outcome, Setting, learn, learn_on_lines, moments, play
 from server.replay.population import features
 from shared.errors import Conflict, DataError, Refused
@@ -281,13 +282,47 @@ def test_a_limit_that_comes_back_is_counted_with_its_months(arm):
     figures = outcome.figures[0]
     found = told.summary(figures)
     assert 0 < found["restored"] < 1
-    assert min(figures.waited) >= 2  # the cool-down is sixty days
-    back = sum(figures.waited.values())
-    assert found["restored"] == back / (back + figures.cuts_open)
+    assert min(figures.waited_whole) >= 2  # the cool-down is sixty days
+    back = sum(figures.waited_whole.values())
+    assert found["restored"] == back / (back + sum(figures.cuts_open.values()))
     assert {"B04", "P-LOSS", "R02"} <= set(figures.codes)
-    assert found["median_months"] in figures.waited
+    assert found["median_months"] in figures.waited_whole
     blank = replace_waited(figures)
     assert told.summary(blank)["median_months"] is None
+
+
+def test_cuts_are_told_by_the_first_of_their_reasons(arm):
+    whole = setting(arm, months=8)
+    (span,) = spans(whole.people)
+    cuts = []
+    for one in moments(whole, span, warm(span, SEED), arm):
+        new = (one.tally.cut_since > 0) & (one.tally_before.cut_since == 0)
+        for row in np.flatnonzero(new):
+            codes = one.book.reviewed.codes_of(int(row))
+            assert one.tally.cut_for[row] == next(
+                (code for code in codes if code.startswith(CAUSES)), ""
+            )
+            cuts.append(str(one.tally.cut_for[row]))
+    rows = told.coming_back(play(whole).figures[0])
+    assert {row["code"]: row["cuts"] for row in rows} == Counter(cuts)
+    assert rows[0]["code"] == "P-LOSS"
+    figures = play(whole).figures[0]
+    back = sum(row["restored"] * row["cuts"] for row in rows)
+    assert back == pytest.approx(sum(figures.waited_whole.values()))
+
+
+def test_who_of_whom_has_a_line_is_counted(arm, outcome):
+    kinds = outcome.figures[0].kinds
+    people = outcome.figures[0].people
+    assert (kinds["everybody"]["people"], kinds["everybody"]["lines"]) == (
+        people,
+        outcome.figures[0].lines,
+    )
+    poor = kinds["lowest fifth of incomes"]
+    assert poor["people"] == pytest.approx(people / 5, abs=2)
+    assert poor["lines"] / poor["people"] < outcome.figures[0].lines / people
+    business = sum(int(warm(span, SEED).people.business.sum()) for span in spans(people))
+    assert kinds["micro businesses"]["people"] == business > 0
 
 
 def replace_waited(figures):

@@ -41,11 +41,11 @@ def test_every_question_has_an_answer_and_pictures_with_their_figures(evidence):
     assert [one.key for one in found] == QUESTIONS
     charts = [chart for one in found for chart in one.charts]
     assert {chart.state for chart in charts} == {"ready"}
-    assert len({chart.key for chart in charts}) == len(charts) == 7
+    assert len({chart.key for chart in charts}) == len(charts) == 8
     text = page(evidence)
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert len(headings) == len(QUESTIONS) + 1
-    assert text.count("<svg") == text.count("text/csv") == 7
+    assert text.count("<svg") == text.count("text/csv") == 8
     assert COMMAND in text
     assert "{" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
