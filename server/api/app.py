@@ -36,6 +36,7 @@ from server.api.routes import (
     partners,
     policies,
     scores,
+    simulations,
     token,
 )
 from server.api.throttle import Rates, Throttle, load_rates
@@ -59,6 +60,7 @@ _ROUTES: Final = (
     answers,
     policies,
     monitoring,
+    simulations,
 )
 
 
