@@ -22,6 +22,8 @@ KEPT: Final = timedelta(minutes=10)
 """Age from which figures are worked out anew; until that is done the old ones are told."""
 AGAIN: Final = timedelta(seconds=20)
 """After what could not be worked out, the next try."""
+MOST_WAITING: Final = 16
+"""Figures that are under way or wait for their turn; beyond them a page comes again."""
 PATIENCE_S: Final = 0.03
 """How long a page waits for what is quick."""
 MOST: Final = 64
@@ -74,9 +76,25 @@ class Slow:
             Works them out in the transaction and at the instant it is given. What it raises is
             logged, and told as the state `error`.
         """
+        return self._asked(
+            key, lambda: self._site.read(lambda db, now: Made("ready", now, work(db, now)))
+        )
+
+    def ask_apart(self, key: Hashable, work: Callable[[], T]) -> Made[T]:
+        """Return figures that need no store, as `ask` does: no connection waits with them.
+
+        Parameters
+        ----------
+        key, work
+            See `ask`.
+        """
+        return self._asked(key, lambda: Made("ready", self._site.desk.clock(), work()))
+
+    def _asked(self, key: Hashable, make: Callable[[], Made[T]]) -> Made[T]:
         now = self._site.desk.clock()
         with self._lock:
-            begun = self._begin(key, work) if self._stale(key, now) else None
+            room = len(self._under_way) < MOST_WAITING
+            begun = self._begin(key, make) if room and self._stale(key, now) else None
         if begun is not None:
             begun.wait(PATIENCE_S)
         with self._lock:
@@ -91,25 +109,18 @@ class Slow:
         most = KEPT if made.state == "ready" else AGAIN
         return not timedelta(0) <= now - made.at < most
 
-    def _begin(
-        self, key: Hashable, work: Callable[[Connection, datetime], object]
-    ) -> threading.Event:
+    def _begin(self, key: Hashable, make: Callable[[], Made[T]]) -> threading.Event:
         done = self._under_way[key] = threading.Event()
         threading.Thread(
-            target=self._run, args=(key, work, done), name="figures", daemon=True
+            target=self._run, args=(key, make, done), name="figures", daemon=True
         ).start()
         return done
 
-    def _run(
-        self,
-        key: Hashable,
-        work: Callable[[Connection, datetime], object],
-        done: threading.Event,
-    ) -> None:
-        made: Made[object] = Made("error", self._site.desk.clock())
+    def _run(self, key: Hashable, make: Callable[[], Made[T]], done: threading.Event) -> None:
+        made: Made[T] = Made("error", self._site.desk.clock())
         try:
             with self._turn:
-                made = self._site.read(lambda db, now: Made("ready", now, work(db, now)))
+                made = make()
         except ConfideError as error:
             _LOG.warning("figures could not be worked out: %s", error.message)
         except Exception:  # noqa: BLE001 - a defect in a thread would be missed by everybody
@@ -117,7 +128,7 @@ class Slow:
         finally:
             with self._lock:
                 self._made.pop(key, None)
-                self._made[key] = made
+                self._made[key] = made  # type: ignore[assignment]
                 while len(self._made) > MOST:
                     self._made.pop(next(iter(self._made)))
                 del self._under_way[key]

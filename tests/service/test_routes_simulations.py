@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import threading
@@ -126,6 +127,28 @@ def test_the_swap_set_adds_up_to_people_and_limits(office):
         assert profit == pytest.approx(rules["summary"]["profit_total_minor"])
     limits = [one["summary"]["limit_minor"] for one in told["rules"]]
     assert limits[0] > limits[1]  # the second bears a third of the loss
+
+
+def test_the_figures_are_those_of_the_commands(office, confide):
+    told = answered(office, frontier=True, economy="downturn", seed=3)["rules"][0]
+    words = (
+        "--people",
+        300,
+        "--months",
+        3,
+        "--seed",
+        3,
+        "--economy",
+        "downturn",
+        "--format",
+        "json",
+    )
+    status, out, err = confide("replay", "world", *words)
+    assert status == 0, err
+    assert json.loads(out)["data"]["arms"][0]["summary"] == told["summary"]
+    status, out, err = confide("replay", "frontier", *words)
+    assert status == 0, err
+    assert json.loads(out)["data"]["points"] == told["frontier"]
 
 
 def test_the_second_rules_are_the_first_in_what_is_not_named(office):

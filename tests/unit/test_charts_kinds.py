@@ -320,6 +320,20 @@ def test_swap_cells_stand_where_both_policies_say():
     assert both[0] == new[0] < old[0] == none[0]
 
 
+def test_swap_cells_tell_what_people_bring_where_it_is_known():
+    cells = [c.Swap(100 + at, 0.1, 1e6, -50_000.0 * at) for at in range(4)]
+    told = replace(words("swap_set"), names={**words("swap_set").names, "profit": "Profit"})
+    chart = c.swap_set(told, cells, MONEY)
+    assert f"Profit: {MONEY.told(-50_000.0)}" in shown(chart)
+    assert [row[4] for row in chart.table.rows] == [MONEY.scaled(one.profit) for one in cells]
+    fits(chart.svg)
+    hidden = c.swap_set(told, [*cells[:3], c.Swap(5, 0.1, 1e6, 7e9)], MONEY)
+    assert hidden.table.rows[3][1:] == (None,) * 4
+    assert MONEY.shown(7e9) not in hidden.svg
+    plain = c.swap_set(words("swap_set"), [replace(one, profit=None) for one in cells], MONEY)
+    assert len(plain.table.head) == 4
+
+
 def test_a_way_back_shows_progress_rule_and_days():
     way = c.WayBack(
         date(2026, 3, 2), date(2026, 7, 9), None, date(2026, 7, 9), "Six in a row", 2, 6

@@ -11,6 +11,7 @@ import re
 
 from fastapi.routing import APIRoute
 
+from server.accounts.rules import rule_texts
 from server.api.access import Role
 from tests.web.run_scenes import LIVE, LOST, OVER
 from tests.web.scenes import ME
@@ -45,6 +46,11 @@ def rule_of_the_audit(town):
     return rule_text(town).replace("/policy/", "/audit/rules/")
 
 
+def line_policy():
+    """The line policy in force: beside itself it is a second one."""
+    return rule_texts()["line"].digest
+
+
 EXAMPLES = {
     "/audit/rules/{digest}": lambda town: [rule_of_the_audit(town)],
     "/audit/sample": lambda _: ["/audit/sample", "/audit/sample?word=spring&check=1"],
@@ -63,6 +69,11 @@ EXAMPLES = {
         f"/me/decisions/{newest_decision(town)}?check=1",
     ],
     "/": lambda _: ["/?stay=1"],
+    "/rules/try": lambda _: [
+        "/rules/try",
+        "/rules/try?go=1&people=400&months=3&frontier=1",
+        "/rules/try?go=1&people=400&months=3&second_line=" + line_policy(),
+    ],
     "/sign-in": lambda _: [],  # who is signed in is led on
     "/decisions/find": lambda _: [],  # leads on to what was looked for
     "/me/what-if": lambda _: ["/me/what-if", "/me/what-if?try=1&draws=8"],

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server.web.slow import AGAIN, KEPT, Slow
+from server.web.slow import AGAIN, KEPT, MOST_WAITING, Slow
 from shared.errors import EnvironmentFault
 
 
@@ -87,6 +87,33 @@ def test_one_is_worked_out_at_a_time(slow):
     for name in "abc":
         until(slow, name, work)
     assert slow._site.most == 1
+
+
+def test_what_needs_no_store_holds_none_of_it(slow):
+    end = time.monotonic() + 10
+    while (made := slow.ask_apart("a", lambda: 7)).state != "ready" and time.monotonic() < end:
+        time.sleep(0.005)
+    assert (made.value, made.at) == (7, slow._site.desk.now)
+    assert slow._site.most == 0
+
+
+def test_no_more_wait_for_their_turn_than_there_is_room_for(slow):
+    go, calls = threading.Event(), []
+
+    def work():
+        calls.append(1)
+        go.wait(10)
+
+    before = threading.active_count()
+    for number in range(MOST_WAITING + 20):
+        assert slow.ask_apart(number, work).state == "loading"
+    assert threading.active_count() - before <= MOST_WAITING
+    go.set()
+    # Whoever found no room comes again, and is worked out then.
+    last, end = MOST_WAITING + 19, time.monotonic() + 10
+    while slow.ask_apart(last, work).state != "ready" and time.monotonic() < end:
+        time.sleep(0.005)
+    assert slow.ask_apart(last, work).state == "ready"
 
 
 def test_old_figures_stand_until_new_ones_are_there(slow):

@@ -19,6 +19,8 @@ SWAP_NAMES: Final = (
     "old_yes", "old_no", "new_yes", "new_no", "both", "swapped_in", "swapped_out", "neither",
     "cell", "people", "bad_rate", "volume",
 )  # fmt: skip
+PROFIT_NAMES: Final = ("profit",)
+"""Further names where what people bring is known."""
 BIN_NAMES: Final = ("bin", "people", "bad_rate", "points")
 
 
@@ -34,11 +36,14 @@ class Swap:
         In [0, 1]; None where no outcome is known.
     volume : float
         Sum of the limits, in what the chart's unit is `per`.
+    profit : float, optional
+        What they bring, in the same; None where nobody knows.
     """
 
     people: int | None
     bad_rate: float | None
     volume: float
+    profit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +72,32 @@ def swap_set(words: Words, cells: Sequence[Swap], volume: Unit) -> Chart:
     Parameters
     ----------
     words : Words
-        `x`: new policy, `y`: old policy; names as in `SWAP_NAMES`.
+        `x`: new policy, `y`: old policy; names as in `SWAP_NAMES`, and in `PROFIT_NAMES` where a
+        cell has a profit.
     cells : sequence of Swap
         Four: approved by both, only by the new, only by the old, by none.
     volume : Unit
-        Of the sums of limits.
+        Of the sums of limits, and of profits.
     """
     old_yes, old_no, new_yes, new_no, *names = words.need(SWAP_NAMES)
     sides, (cell, people, rate, sum_name) = names[:4], names[4:]
     heads: list[Column] = [(cell, None), (people, COUNT), (rate, PERCENT), (sum_name, volume)]
+    profits = any(one.profit is not None for one in cells)
+    profit_name = words.need(PROFIT_NAMES) if profits else ()
+    heads += [(name, volume) for name in profit_name]
     if cells and len(cells) != 4:
         raise DataError(f"chart {words.key}", ["cells: must be four"])
     check(words.key, {"people": [one.people for one in cells],
                       "bad rate": [one.bad_rate for one in cells],
                       "volume": [one.volume for one in cells]})  # fmt: skip
+    check(words.key, {"profit": [one.profit for one in cells]}, least=-float("inf"))
     if all(one.people == 0 for one in cells):
         return empty(words, heads)
     shown = told_known([one.people for one in cells])
     if not any(shown):
         return too_few(words, heads)
     wide, high = (RIGHT - 10) / 2, 90.0
-    body, told_names = [], (people, rate, sum_name)
+    body, told_names = [], (people, rate, sum_name, *profit_name)
     for place, name in enumerate((new_yes, new_no)):
         head = fit(f"{words.x}: {name}", (wide - 6) / 1.06)
         body.append(text(10 + wide * place + 4, 16, head, cls="ch-strong"))
@@ -101,8 +111,8 @@ def swap_set(words: Words, cells: Sequence[Swap], volume: Unit) -> Chart:
             body += _swap_cell(corner, which, sides[which], lines)
     rows: list[tuple[Cell, ...]] = []
     for name, one, count in zip(sides, cells, shown, strict=True):
-        known = (None, None) if count is None else (one.bad_rate, one.volume)
-        rows.append((name, count, *known))
+        known: tuple[Cell, ...] = (one.bad_rate, one.volume, one.profit)[: len(heads) - 2]
+        rows.append((name, count, *(known if count is not None else (None,) * len(known))))
     return ready(words, 26 + 2 * (high + 24), body, table_of(words, heads, rows))
 
 
@@ -180,15 +190,19 @@ def _swap_lines(
     words: Words,
     one: Swap,
     count: int | None,
-    names: tuple[str, str, str],
+    names: tuple[str, ...],
     volume: Unit,
 ) -> list[str]:
     hidden = words.told.withheld
     rate = hidden if count is None or one.bad_rate is None else PERCENT.told(one.bad_rate)
+    amounts = [one.volume if count is not None else None, one.profit if count is not None else None]
     return [
         f"{names[0]}: {hidden if count is None else COUNT.shown(count)}",
         f"{names[1]}: {rate}",
-        f"{names[2]}: {hidden if count is None else volume.told(one.volume)}",
+        *(
+            f"{name}: {hidden if amount is None else volume.told(amount)}"
+            for name, amount in zip(names[2:], amounts, strict=False)
+        ),
     ]
 
 
