@@ -72,7 +72,7 @@ class Form:
     def of(cls, asked: Mapping[str, str]) -> Form:
         """Return the fields of an address; what is missing is as it is at first."""
         names = [one.name for one in fields(cls)]
-        return cls(**{name: asked[name].strip()[:_MOST] for name in names if name in asked})
+        return cls(**{name: asked[name].strip()[: _MOST + 1] for name in names if name in asked})
 
     def wrong(self) -> tuple[str, ...]:
         """Return the names of the fields that are out of their bounds."""
