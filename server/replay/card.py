@@ -6,7 +6,7 @@ over before the first line is opened: no outcome is used that would not have bee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -100,7 +100,19 @@ def fit(
         If nobody defaulted, or everybody did: nothing can be learned.
     """
     told = tuple(one for one in FEATURES if not holders or one.owner in holders)
-    features = tuple(one for one in told if one.name not in without)
+    return fit_on(values, default, tuple(one for one in told if one.name not in without))
+
+
+def fit_on(
+    values: Mapping[str, Floats], default: NDArray[np.bool_], features: Sequence[Feature]
+) -> ReplayCard:
+    """Fit a card over some features; see `fit`.
+
+    Raises
+    ------
+    DataError
+        If nobody defaulted, or everybody did.
+    """
     label = default.astype(np.int64)
     if not 0 < label.sum() < label.size:
         raise DataError("replay", ["there are no defaults, or nothing else, to learn from"])
