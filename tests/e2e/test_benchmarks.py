@@ -128,6 +128,30 @@ def test_growth_reports_time_and_memory_of_every_member(split, tmp_path):
     assert "Alignment is left out" in done.stdout
 
 
+def test_moments_bench_counts_the_same_by_every_way(tmp_path):
+    words = ("--sizes", 3000, "--features", 2, "--bins", 4, "--repeats", 1, "--cores", 1)
+    report, done = run_script("bench_moments.py", tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    ways = {row["way"]: row for row in report["runs"]}
+    assert set(ways) == {"blind, all", "summed", "pooled", "dense", "sparse"}
+    assert all(row["counted"] == 3000 and row["peak_mb"]["median"] > 0 for row in ways.values())
+    assert ways["blind, all"]["processes"] == ways["summed"]["processes"] == 4
+    assert ways["blind, all"]["mb_sent"]["median"] > 0.1
+
+
+def test_moments_bench_ends_where_two_tables_differ():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from _counting import Bins, Cost  # noqa: PLC0415
+    from bench_moments import check_equal  # noqa: PLC0415
+
+    runs = {
+        (way, 1): [{"one": Cost(1.0, 1.0, 1.0, 1.0, 0, found)}]
+        for way, found in (("pooled", "a"), ("sparse", "b"))
+    }
+    with pytest.raises(SystemExit, match="2 different tables of the same 3,000 customers"):
+        check_equal(Bins(3000, 2, 4), runs)
+
+
 def test_secure_sum_bench_reports_its_bars(tmp_path):
     report, _ = run_script(
         "bench_sum.py",
