@@ -86,6 +86,7 @@ bench: $(BIN)/.dev  ## The measurements of the README
 	$(BIN)/python scripts/bench_log.py --json bench/log.json
 	$(BIN)/python scripts/bench_sum.py --json bench/sum.json
 	$(BIN)/python scripts/bench_moments.py --json bench/moments.json
+	$(BIN)/python scripts/bench_columns.py --json bench/columns.json
 	$(BIN)/python scripts/bench_alignment.py --sizes 10000 100000 --json bench/alignment.json
 	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --demographics --json bench/scorecard_demographics.json
 	$(BIN)/python scripts/bench_scorecard.py --data $(CONFIDE_TEST_DATA)/default_credit_split --json bench/scorecard.json

@@ -152,6 +152,30 @@ def test_moments_bench_ends_where_two_tables_differ():
         check_equal(Bins(3000, 2, 4), runs)
 
 
+def test_columns_bench_makes_the_holders_columns_and_says_what_it_left_out(tmp_path):
+    words = ("--people", 2000, "--months", 7, "--repeats", 1, "--cores", 1)
+    report, done = run_script("bench_columns.py", tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    ways = {row["way"] for row in report["runs"]}
+    assert ways | set(report["absent"]) == {"numpy", "polars", "duckdb"}
+    assert "numpy" in ways
+    assert all(f"LEFT OUT: {way} is absent" in done.stdout for way in report["absent"])
+    assert report["largest_difference"] <= 1e-9
+
+
+def test_columns_bench_ends_where_a_column_is_another(tmp_path):
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from bench_columns import difference  # noqa: PLC0415
+
+    ours = {"bank/ID": np.array(["C1", "C2"]), "BANK_LIMIT": np.array([1.0, np.nan])}
+    np.savez(tmp_path / "numpy.npz", **ours)
+    np.savez(tmp_path / "polars.npz", **ours)
+    assert difference(tmp_path, "polars") == 0
+    np.savez(tmp_path / "polars.npz", **ours | {"BANK_LIMIT": np.array([1.0, 0.0])})
+    with pytest.raises(SystemExit, match="polars: BANK_LIMIT is another than ours"):
+        difference(tmp_path, "polars")
+
+
 def test_secure_sum_bench_reports_its_bars(tmp_path):
     report, _ = run_script(
         "bench_sum.py",
