@@ -191,8 +191,10 @@ def acts_file(folder: Path, number: int) -> Path:
 
 
 def _columns(parts: list[pa.Table]) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of a month; whoever is in it stands there once, so ids are plain texts."""
     whole = pa.concat_tables(parts, promote_options="default").unify_dictionaries()
-    return {name: whole.column(name) for name in whole.column_names}
+    columns = {name: whole.column(name) for name in whole.column_names}
+    return columns | {"ID": columns["ID"].cast(pa.string())}
 
 
 def _written(

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 
 from clients.data.features import NOTHING, THIN
-from clients.holdings import arrays, read_table
+from clients.holdings import read_table
 from clients.world.living import month_file
 from shared.errors import DataError
 from shared.world.life import DEFAULT_LATE, SEEN_MONTHS
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     Raw = dict[str, NDArray[Any]]
     Floats = NDArray[np.float64]
 
+# Whom the holder knew once, and not in the last month.
+_GONE: Final = -1
 #: Months after which it is known what became of somebody.
 OUTCOME_MONTHS: Final = 12
 
@@ -87,21 +91,26 @@ def read_months(folder: Path, holder: str, last: int, count: int = SEEN_MONTHS) 
     if last < count:
         raise DataError(holder, [f"there are not {count} months up to month {last}"])
     tables = [
-        arrays(read_table(month_file(folder, holder, number)))
+        read_table(month_file(folder, holder, number))
         for number in range(last - count + 1, last + 1)
     ]
-    ids = tables[-1]["ID"]
-    place = {name: at for at, name in enumerate(ids.tolist())}
-    known = np.zeros((ids.size, count), np.bool_)
+    ids = tables[-1].column("ID").combine_chunks()
+    known = np.zeros((len(ids), count), np.bool_)
     values = {
-        name: np.zeros((ids.size, count)) for name in tables[-1] if name not in {"ID", "MONTH"}
+        name: np.zeros((len(ids), count))
+        for name in tables[-1].column_names
+        if name not in {"ID", "MONTH"}
     }
-    for month, table in enumerate(tables):
-        rows = np.array([place[name] for name in table["ID"].tolist()], np.int64)
-        known[rows, month] = True
+    # Arrow looks ids up where they lie; as texts of Python's they would take most of the time.
+    everywhere = pa.chunked_array([one for table in tables for one in table.column("ID").chunks])
+    rows = pa.compute.index_in(everywhere, value_set=ids).fill_null(_GONE).to_numpy()
+    ends = np.cumsum([len(table) for table in tables])
+    for month, (table, here) in enumerate(zip(tables, np.split(rows, ends[:-1]), strict=True)):
+        there = here != _GONE
+        known[here[there], month] = True
         for name, column in values.items():
-            column[rows, month] = table[name]
-    return Months(ids, known, values)
+            column[here[there], month] = table.column(name).to_numpy()[there]
+    return Months(ids.to_numpy(zero_copy_only=False), known, values)
 
 
 def bank(months: Months) -> Raw:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clients.data.datasets import embedded_contract
-from clients.holdings import arrays, read_table
+from clients.holdings import arrays, read_table, write_table
 from clients.world.living import begin, month_file
 from clients.world.making import World
 from clients.world.tables import (
@@ -18,6 +18,7 @@ from clients.world.tables import (
     ecommerce,
     learning_table,
     payments,
+    read_months,
     table_of_month,
 )
 from shared.contract import check_columns
@@ -136,6 +137,23 @@ def test_every_table_fits_the_contract(world, holder):
     assert len(scored.ids) >= len(learned.ids) > 2000
     if learned.label is not None:
         assert 0.05 < learned.label.mean() < 0.3
+
+
+def test_months_are_put_beside_each_other_by_id_whatever_their_order(world, tmp_path):
+    """Who came later, who left, and rows in another order in every month."""
+    written = (("left", "b", "a"), (9, 2, 1)), (("a", "b"), (3, 4)), (("new", "b", "a"), (7, 6, 5))
+    for number, (names, bills) in enumerate(written, start=1):
+        columns = {"ID": np.array(names, object), "BILL": np.array(bills)}
+        write_table(month_file(tmp_path, "bank", number), columns)
+    found = read_months(tmp_path, "bank", 3, 3)
+    assert found.ids.tolist() == ["new", "b", "a"]
+    assert found.known.tolist() == [[False, False, True], [True] * 3, [True] * 3]
+    assert found.values["BILL"].tolist() == [[0, 0, 7], [2, 4, 6], [1, 3, 5]]
+    # The same of a world, in which some come later.
+    whole = read_months(world, "bank", LAST)
+    latest = arrays(read_table(month_file(world, "bank", LAST - 3)))
+    bills = dict(zip(latest["ID"].tolist(), latest["BILL"].tolist(), strict=True))
+    assert whole.values["BILL"][:, -4].tolist() == [bills.get(one, 0) for one in whole.ids.tolist()]
 
 
 def test_a_label_is_what_came_in_the_year_after_and_who_was_in_default_is_left_out(world):
