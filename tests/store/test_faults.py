@@ -73,8 +73,9 @@ def test_a_full_disk_changes_nothing_and_says_so(world):
 
 
 def test_a_lock_that_is_not_had_in_time_is_named(url, monkeypatch):
-    monkeypatch.setattr(engines, "PATIENCE", 0.2)
-    one, two = open_store(url), open_store(url)
+    one = open_store(url)
+    monkeypatch.setattr(engines, "PATIENCE", 0.5)
+    two = open_store(url)
     first, second = World(one), World(two)
     line = first.line(1_000)
     held, let_go = threading.Event(), threading.Event()
@@ -94,7 +95,7 @@ def test_a_lock_that_is_not_had_in_time_is_named(url, monkeypatch):
     finally:
         let_go.set()
         other.join()
-    second.draw(line, 1)
+    first.draw(line, 1)
     assert first.findings() == []
     one.close()
     two.close()

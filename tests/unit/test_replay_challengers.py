@@ -179,7 +179,7 @@ def test_challengers_are_found_and_a_budget_arrives_whole(setting):
 
 
 def test_the_command_tells_states_programme_and_figures(confide):
-    words = ("replay", "challengers", "--people", 800, "--months", 14)
+    words = ("replay", "challengers", "--people", 800, "--months", 2)
     status, out, err = confide(*words)
     assert status == 0, err
     assert "share of what the caps allow that is best in a state" in out
