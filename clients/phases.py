@@ -265,10 +265,11 @@ def matrix(party: Party, plans: Plans, rows: NDArray[np.int64], order: str) -> O
     FloorBroken
         If the party has no bin.
     """
-    codes = encode(plans, party.train, rows).astype(np.int64)
+    codes = encode(plans, party.train, rows)
     sizes = [plan.n_atoms for plan in plans]
     if party.train.label is not None:
-        codes = np.column_stack([codes, builder.label_of(party.train)[rows]])
+        label = builder.label_of(party.train)[rows]
+        codes = np.column_stack([codes, label.astype(codes.dtype)])
         sizes.append(2)
     if not sizes:
         raise FloorBroken("no bin is left at this party: every one was merged away")

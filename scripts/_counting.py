@@ -145,7 +145,7 @@ def blind_holder(seat: Seat) -> Turn:
     def play(channel: SealedChannel) -> str:
         job = blind_job(seat)
         rows = sample_rows(_COIN, len(codes), job.n_rows)
-        mine = OneHot(codes[rows].astype(np.int64), sizes, b"", "order")
+        mine = OneHot(codes[rows], sizes, b"", "order")
         limits = Limits()
         opened = multiply(
             channel,
@@ -190,7 +190,7 @@ def bank(seat: Seat) -> Turn:
     codes = seat.bins.codes(edges[at], edges[at + 1])
 
     def play(channel: SealedChannel) -> str:
-        matrix = OneHot(codes.astype(np.int64), seat.bins.widths, b"", "")
+        matrix = OneHot(codes, seat.bins.widths, b"", "")
         opened = add_blocks(
             channel,
             banks_job(),

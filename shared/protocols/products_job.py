@@ -149,7 +149,9 @@ class OneHot:
     def columns_digest(self) -> str:
         """Digest of every bin of every row: what a dealt seed is bound to."""
         digest = hashlib.sha256(pack_value({"sizes": list(self.sizes)}))
-        digest.update(np.ascontiguousarray(self.codes, dtype="<i8").tobytes())
+        for start in range(0, len(self.codes), CHUNK_ROWS):
+            rows = self.codes[start : start + CHUNK_ROWS]
+            digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
         return digest.hexdigest()
 
     def own_table(self) -> Table:

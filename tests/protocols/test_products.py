@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from functools import partial
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.arrays import pack_value
 from shared.errors import BadPeer, FloorBroken, PartyLost, Refused
 from shared.protocols import products
 from shared.protocols.products import OneHot, ProductJob, check_floors, deal, multiply
+from shared.protocols.products_job import CHUNK_ROWS
 from shared.sealed import SealedChannel
 from tests.support import COORDINATOR, MemoryJournal, run_parties
 
@@ -21,6 +24,18 @@ def matrix(n_rows, sizes, seed, order="o"):
     rng = np.random.default_rng(seed)
     codes = np.column_stack([rng.integers(0, size, n_rows) for size in sizes])
     return OneHot(codes, tuple(sizes), b"bins of " + str(seed).encode(), order)
+
+
+@pytest.mark.parametrize("rows", [0, 1, CHUNK_ROWS, CHUNK_ROWS + 1])
+def test_a_matrix_is_the_same_in_whatever_width_its_bins_are_held(rows):
+    """A party holds them in two bytes; the seed that a dealer gave is bound to their numbers."""
+    wide = matrix(rows, (3, 2), 1)
+    slim = replace(wide, codes=wide.codes.astype(np.int16))
+    prefix = pack_value({"sizes": [3, 2]})
+    whole = hashlib.sha256(prefix + wide.codes.astype("<i8").tobytes()).hexdigest()
+    assert slim.columns_digest == wide.columns_digest == whole
+    np.testing.assert_array_equal(slim.own_table(), wide.own_table())
+    np.testing.assert_array_equal(slim.margins, wide.margins)
 
 
 def play(mine, job=None, *, tamper=None, minimum=0, rank=1e9, journals=None, dealer=deal):
