@@ -150,9 +150,8 @@ def _programme(
 def _segments(counted: Counted, arm: Arm) -> tuple[Segment, ...]:
     policy, prices = arm.rules.policy, arm.prices
     opened, asked = _of_grades(counted.opened), _of_grades(counted.asked_minor)
-    months = _of_grades(counted.moves[0].sum(axis=1))
+    alive, prob = _of_grades(counted.alive), _of_grades(counted.prob)
     limit, owed = _of_grades(counted.limit_minor), _of_grades(counted.owed_minor)
-    prob = _of_grades(counted.prob)
     return tuple(
         Segment(
             name=name,
@@ -160,7 +159,7 @@ def _segments(counted: Counted, arm: Arm) -> tuple[Segment, ...]:
             customers=int(opened[place]),
             floor_minor=0,
             cap_minor=int(asked[place] / opened[place]),
-            default_prob=float(prob[place] / months[place]),
+            default_prob=float(prob[place] / alive[place]),
             lgd=prices.loss_given_default,
             utilisation=float(owed[place] / limit[place]),
             ccf=float(policy.expected_loss.ccf),

@@ -40,14 +40,16 @@ class Counted:
         What the month after brought, in minor units.
     opened, asked_minor : (s,) float64
         Lines opened in each state, and their limits, under the first share.
-    limit_minor, owed_minor, prob : (s,) float64
-        Limits, debts and yearly chances of default, added up over the months under the first share.
+    alive, limit_minor, owed_minor, prob : (s,) float64
+        Lines in each state, their limits, debts and yearly chances of default, added up over the
+        months in which the first share was all there was.
     """
 
     moves: Floats
     gains: Floats
     opened: Floats
     asked_minor: Floats
+    alive: Floats
     limit_minor: Floats
     owed_minor: Floats
     prob: Floats
@@ -55,7 +57,7 @@ class Counted:
     @classmethod
     def nothing(cls, actions: int, states: int) -> Counted:
         """Return sums over nobody."""
-        each = [np.zeros(states) for _ in range(5)]
+        each = [np.zeros(states) for _ in range(6)]
         return cls(np.zeros((actions, states, states + 1)), np.zeros((states, actions)), *each)
 
     @property
@@ -170,6 +172,7 @@ def _count_use(found: Counted, one: Moment) -> None:
     states = one.book.states[alive]
     owed = one.life.line.bill[one.book.rows]
     for sums, values in (
+        (found.alive, np.ones(len(one.book))),
         (found.limit_minor, one.book.lines.effective_limit_minor),
         (found.owed_minor, owed),
         (found.prob, one.book.prob_micro / 1e6),

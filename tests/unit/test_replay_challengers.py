@@ -12,7 +12,8 @@ import pytest
 from server.accounts.scores import load_policy
 from server.commands.replay_common import load_line_policy
 from server.replay.book import Rules
-from server.replay.challengers import CHOICES, find
+from server.replay.card import grade_places
+from server.replay.challengers import CHOICES, _segments, find
 from server.replay.counted import LEAST, Counted, count, process_of
 from server.replay.decision_process import policy_iteration, value_iteration
 from server.replay.figures import Prices
@@ -161,6 +162,16 @@ def test_what_brings_more_is_chosen():
     some.moves[1, 1, 2] = 2 * LEAST
     some.gains[:] = [[LEAST, 4 * LEAST], [2 * LEAST, 4 * LEAST]]
     assert policy_iteration(*process_of(some), 0.9).policy.tolist() == [1, 0, 0]
+
+
+def test_the_programme_knows_grades_as_they_are(arm, counted):
+    segments = _segments(counted, arm)
+    assert [one.name for one in segments] == ["A", "B", "C", "D"]  # nobody opens a line in E
+    for place, one in enumerate(segments):
+        micro = np.array([round(1e6 * one.default_prob)])
+        assert grade_places(micro, GRADES).tolist() == [place]  # a mean of chances of the grade
+        assert 0.1 < one.utilisation < 0.9
+    assert sum(one.customers for one in segments) == counted.opened.sum()
 
 
 def test_challengers_are_found_and_a_budget_arrives_whole(setting):
