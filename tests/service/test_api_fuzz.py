@@ -108,7 +108,8 @@ class Cast:
         self.calls += 1
         if self.calls % 60 == 0:
             self.turn()
-        if case.operation.path in DRAWING and not self._may_draw():
+        wanting = case.operation.path in DRAWING and not self._may_draw()
+        if wanting or ("{hold_id}" in case.operation.path and not self._held()):
             self.turn()
         known = self._known(case)
         headers, path, query = case.headers or {}, case.path_parameters or {}, case.query or {}
@@ -130,6 +131,11 @@ class Cast:
         with self.office.store.read() as db:
             return get_line(db, self.line).available_minor >= 100_000
 
+    def _held(self):
+        """The holds that can still be posted or voided."""
+        with self.office.store.read() as db:
+            return [one.id for one in holds_of(db, self.line) if one.state == "pending"]
+
     def _owed(self, body):
         """A payment of its own name, of an amount that is owed where something is."""
         named = {"external_ref": f"paid-{next(FRESH)}"}
@@ -145,7 +151,6 @@ class Cast:
         """What there is, and the caller's, by the names of parameters and fields."""
         with self.office.store.read() as db:
             lines = {one.id for one in lines_of(db, self.customer)}
-            held = [one.id for one in holds_of(db, self.line) if one.state == "pending"]
             asked = [one.id for one in approvals_in(db, "proposed")]
             told = [one.id for one in cases(db, customer_id=self.customer)]
             made, size = chain_of(db, self.line)[-1].id, newest(db).head.size
@@ -153,7 +158,7 @@ class Cast:
         line = (case.path_parameters or {}).get("line_id")
         if case.operation.path in DRAWING:
             line = self.line
-        lists = {"hold_id": held, "approval_id": asked, "case_id": told}
+        lists = {"hold_id": self._held(), "approval_id": asked, "case_id": told}
         return {name: found[-1] for name, found in lists.items() if found} | {
             "customer_id": self._customer(case),
             "pseudonym": self.customer,
