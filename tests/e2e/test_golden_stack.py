@@ -24,7 +24,7 @@ from tests.accounts.kit import Office
 from tests.accounts.year import Year, golden_texts
 from tests.line_kit import POLICY
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 CYCLES = 12
 _MORNING, _NOON = 1.0, 4.0
 
