@@ -17,10 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from server.replay.play import Arm, Moment, Setting, begun, moments
+from server.replay.play import Arm, Moment, Setting, begun, in_blocks, moments
 from server.replay.shares import Shares, states_of
-from shared.edge.workers import shared_out
-from shared.world.chance import Span, spans
+from shared.world.chance import Span
 
 Floats = NDArray[np.float64]
 
@@ -90,13 +89,10 @@ def count(
         See `server.replay.play.play`.
     """
     (arm,) = setting.arms
-    blocks = list(spans(setting.people))
     whole = _nothing(arm, len(shares))
     work = partial(_count_block, setting, shares)
-    for done, one in enumerate(shared_out(work, blocks, processes), start=1):
+    for one in in_blocks(work, setting.people, processes, tell):
         whole.add(one)
-        if tell:
-            tell(done, len(blocks))
     return whole
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from shared.world.chance import BLOCK, Span, spans
 from shared.world.economy import Economy
 from shared.world.life import DEFAULT_LATE, Life, live, warm
 
+_Part = TypeVar("_Part")
 _PAIR: Final = 2
 _OUTCOME_MONTHS: Final = 12
 _LEARN_BLOCKS: Final = 4
@@ -233,18 +234,25 @@ def play(
     EnvironmentFault
         If a process was killed.
     """
-    blocks = list(spans(setting.people))
-    outcome: Outcome | None = None
-    played = shared_out(partial(play_block, setting), blocks, processes)
-    for done, one in enumerate(played, start=1):
-        if outcome is None:
-            outcome = one
-        else:
-            outcome.add(one)
+    played = in_blocks(partial(play_block, setting), setting.people, processes, tell)
+    outcome = next(played)  # there are people
+    for one in played:
+        outcome.add(one)
+    return outcome
+
+
+def in_blocks(
+    work: Callable[[Span], _Part],
+    people: int,
+    processes: int,
+    tell: Callable[[int, int], None] | None,
+) -> Iterator[_Part]:
+    """Yield what comes of each block of people; see `play` for the parameters."""
+    blocks = list(spans(people))
+    for done, one in enumerate(shared_out(work, blocks, processes), start=1):
+        yield one
         if tell:
             tell(done, len(blocks))
-    assert outcome is not None  # there are people
-    return outcome
 
 
 def play_block(setting: Setting, span: Span) -> Outcome:

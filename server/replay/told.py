@@ -61,8 +61,8 @@ def summary(figures: Figures) -> dict[str, Any]:
     alive = np.maximum(months["lines"], 1.0)
     owed = np.maximum(months["outstanding_minor"].sum(), 1.0)
     profit = months["earned_minor"] - months["cost_minor"] - months["loss_minor"]
-    back = _back(figures.waited_whole)
-    still = sum(figures.cuts_open.values())
+    waited = figures.waited_whole
+    back, still = sum(waited.values()), sum(figures.cuts_open.values())
     return {
         "people": figures.people,
         "lines": figures.lines,
@@ -83,8 +83,8 @@ def summary(figures: Figures) -> dict[str, Any]:
         ),
         "in_use": float(months["in_use"][-1] / alive[-1]),
         "raised": float(months["raised"].sum() / alive.sum()),
-        "restored": back["lines"] / max(back["lines"] + still, 1),
-        "median_months": back["median_months"],
+        "restored": back / max(back + still, 1),
+        "median_months": _median(waited),
     }
 
 
@@ -99,14 +99,15 @@ def coming_back(figures: Figures) -> list[dict[str, Any]]:
     """
     rows = []
     for code in figures.waited.keys() | figures.cuts_open.keys():
-        back = _back(figures.waited.get(code, {}))
-        cuts = back["lines"] + figures.cuts_open.get(code, 0)
+        waited = figures.waited.get(code, {})
+        back = sum(waited.values())
+        cuts = back + figures.cuts_open.get(code, 0)
         rows.append(
             {
                 "code": code,
                 "cuts": cuts,
-                "restored": back["lines"] / cuts,
-                "median_months": back["median_months"],
+                "restored": back / cuts,
+                "median_months": _median(waited),
             }
         )
     return sorted(rows, key=lambda row: (-row["cuts"], row["code"]))
@@ -124,12 +125,8 @@ def efficient(rows: list[dict[str, Any]]) -> list[bool]:
     ]
 
 
-def _back(waited: Mapping[int, int]) -> dict[str, Any]:
-    """Return how many limits came back, and after how many months half of them had."""
-    return {"lines": sum(waited.values()), "median_months": _median(waited)}
-
-
 def _median(waited: Mapping[int, int]) -> int | None:
+    """Return after how many months half of those had it back who got it back."""
     half = sum(waited.values()) / 2
     reached = 0
     for months, lines in sorted(waited.items()):
