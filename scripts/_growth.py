@@ -13,7 +13,7 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -155,26 +155,44 @@ def measure(folder: Path, split: Split, rows: int) -> tuple[dict[str, Cost], int
     del customers
     agreed, _ = load_federation(federation)
     everybody = (*agreed.holders, COORDINATOR)
-    inboxes = {name: SPAWN.Queue() for name in everybody}
+    words = {name: (name, federation, rows) for name in everybody}
+    return together(member, words, _PATIENCE_S), agreed.protocol.sample_cap
+
+
+def together(
+    be: Callable[..., None], words: Mapping[str, tuple[Any, ...]], patience: float
+) -> dict[str, Any]:
+    """Let members be, each in a process of its own; return what each puts out.
+
+    Parameters
+    ----------
+    be : callable
+        Takes a member's words, everybody's inboxes, the barrier at which all begin, and the queue
+        to which it puts its name and what came of it; a text is why it failed, and ends the script.
+    words : mapping of str to tuple
+        By member.
+    patience : float
+        Seconds to wait for one of them.
+    """
     # As the launcher does: one BLAS thread each, or they get in each other's way.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    start, results = SPAWN.Barrier(len(everybody)), SPAWN.Queue()
+    inboxes = {name: SPAWN.Queue() for name in words}
+    start, out = SPAWN.Barrier(len(words)), SPAWN.Queue()
     processes = [
-        SPAWN.Process(target=member, args=(name, federation, rows, inboxes, start, results))
-        for name in everybody
+        SPAWN.Process(target=be, args=(*own, inboxes, start, out)) for own in words.values()
     ]
     for process in processes:
         process.start()
     try:
-        costs = dict(results.get(timeout=_PATIENCE_S) for _ in everybody)
+        found = dict(out.get(timeout=patience) for _ in words)
     finally:
         for process in processes:
             process.join(timeout=5)
             process.terminate()
-    failed = {name: cost for name, cost in costs.items() if not isinstance(cost, Cost)}
+    failed = {name: why for name, why in found.items() if isinstance(why, str)}
     if failed:
-        raise SystemExit(f"{rows} rows: {failed}")
-    return {name: costs[name] for name in everybody}, agreed.protocol.sample_cap
+        raise SystemExit(f"members failed: {failed}")
+    return {name: found[name] for name in words}
 
 
 def member(

@@ -18,7 +18,6 @@ with planning and fitting.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _bench import load, machine, only, show_mapping, spread, versions, write_json
 from _counting import WAYS, Bins, Cost, member
-from _growth import SPAWN
+from _growth import together
 
 _PATIENCE_S = 3600.0
 
@@ -95,25 +94,8 @@ def measure(
 
 def run(name: str, bins: Bins) -> dict[str, Cost]:
     """Count once; return what each member paid."""
-    # As the launcher does: one BLAS thread each, or they get in each other's way.
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    inboxes = {one: SPAWN.Queue() for one in WAYS[name].members}
-    start, out = SPAWN.Barrier(len(inboxes)), SPAWN.Queue()
-    processes = [
-        SPAWN.Process(target=member, args=(name, one, bins, inboxes, start, out)) for one in inboxes
-    ]
-    for process in processes:
-        process.start()
-    try:
-        costs = dict(out.get(timeout=_PATIENCE_S) for _ in inboxes)
-    finally:
-        for process in processes:
-            process.join(timeout=5)
-            process.terminate()
-    failed = {one: cost for one, cost in costs.items() if not isinstance(cost, Cost)}
-    if failed:
-        raise SystemExit(f"{name}, {bins.rows} rows: {failed}")
-    return costs
+    words = {one: (name, one, bins) for one in WAYS[name].members}
+    return together(member, words, _PATIENCE_S)
 
 
 def check_equal(bins: Bins, runs: Mapping[tuple[str, int], Sequence[Mapping[str, Cost]]]) -> None:
